@@ -1,0 +1,104 @@
+"""The container: a 31-byte header and two segments. docs/bitstream.md specifies it; this file is that text as code.
+
+Nothing here knows a model. What is read is checked before anything is allocated for it.
+"""
+
+import dataclasses
+import struct
+import zlib
+
+from lic_jax.errors import LicError
+
+MAGIC = b"LIC"
+VERSION = 1
+RANGE_CODER = 0
+CODERS = {RANGE_CODER: "range"}
+MAX_PIXELS = 1 << 27
+"""Larger images are refused on both sides: 134 megapixels."""
+
+_HEADER = struct.Struct("<3sBB4sHHHIIII")
+HEADER_BYTES = _HEADER.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What a file says.
+
+    Attributes:
+      fingerprint: 4 bytes that name the model (weights, quantizers and all).
+      height, width: of the image, before padding; pixels.
+      rate_units: the rate in units of 1/256; 256 is the distance between two fitted quantizers.
+      hyper_latent, latent: the two coded segments.
+      coder: how the segments are coded; 0 is the range coder.
+    """
+
+    fingerprint: bytes
+    height: int
+    width: int
+    rate_units: int
+    hyper_latent: bytes
+    latent: bytes
+    coder: int = RANGE_CODER
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises LicError unless the container can hold an image of this size."""
+    if not (1 <= height <= 0xFFFF and 1 <= width <= 0xFFFF and height * width <= MAX_PIXELS):
+        raise LicError(
+            f"image size {width}×{height} is outside the format's 1×1 to 65535 a side and {MAX_PIXELS} pixels in all; "
+            "split the image"
+        )
+
+
+def _checksum(prefix: bytes, segment: bytes) -> int:
+    return zlib.crc32(segment, zlib.crc32(prefix))
+
+
+def pack(stream: Stream) -> bytes:
+    """A stream's bytes.
+
+    Raises:
+      LicError: the image size is outside the format.
+    """
+    check_size(stream.height, stream.width)
+    fields = (
+        *(MAGIC, VERSION, stream.coder, stream.fingerprint),
+        *(stream.height, stream.width, stream.rate_units, len(stream.hyper_latent), len(stream.latent)),
+    )
+    prefix = _HEADER.pack(*fields, 0, 0)[: HEADER_BYTES - 8]
+    checksums = (_checksum(prefix, stream.hyper_latent), _checksum(b"", stream.latent))
+    return prefix + struct.pack("<II", *checksums) + stream.hyper_latent + stream.latent
+
+
+def unpack(data: bytes) -> Stream:
+    """The stream in a file's bytes.
+
+    Raises:
+      LicError: empty, not a stream, of another version or coder, of absurd size, truncated, prolonged or damaged; the
+        message says which.
+    """
+    if not data:
+        raise LicError("the file is empty; get it again")
+    if data[:3] != MAGIC[: len(data)]:
+        raise LicError("the file is not a lic stream (it does not begin with LIC); give a file made by `lic compress`")
+    if len(data) > 3 and data[3] != VERSION:
+        raise LicError(f"the stream has version {data[3]}, this program reads version {VERSION}; update lic-jax")
+    if len(data) < HEADER_BYTES:
+        raise LicError(f"the stream is truncated: {len(data)} bytes, its header alone has {HEADER_BYTES}; get it again")
+    _, _, coder, fingerprint, height, width, rate_units, *lengths_and_checksums = _HEADER.unpack_from(data)
+    hyper_length, latent_length, hyper_checksum, latent_checksum = lengths_and_checksums
+    if coder not in CODERS:
+        raise LicError(f"the stream is coded by coder {coder}, which this program does not know; update lic-jax")
+    check_size(height, width)
+    end = HEADER_BYTES + hyper_length + latent_length
+    if len(data) < end:
+        raise LicError(f"the stream is truncated: {len(data)} bytes of {end}; get the file again")
+    if len(data) > end:
+        raise LicError(f"the stream ends at byte {end} but the file has {len(data)}; get the file again")
+    hyper_latent = data[HEADER_BYTES : HEADER_BYTES + hyper_length]
+    latent = data[HEADER_BYTES + hyper_length : end]
+    if _checksum(data[: HEADER_BYTES - 8], hyper_latent) != hyper_checksum:
+        raise LicError("the stream's header or hyper latent segment is damaged (checksum); get the file again")
+    if _checksum(b"", latent) != latent_checksum:
+        raise LicError("the stream's latent segment is damaged (checksum); get the file again")
+    return Stream(fingerprint, height, width, rate_units, hyper_latent, latent, coder)

@@ -1,0 +1,1 @@
+"""The priors and what is made of them: bins, integer coding tables, the coder."""

@@ -1,0 +1,52 @@
+"""Bins: the interval of the prior that each symbol stands for.
+
+Symbol k of a quantizer with inner edges e_1 < … < e_T has the bin (e_k, e_{k+1}], with e_0 = −∞ and e_{T+1} = +∞.
+The inner edges are the thresholds, where the symbol is really decided, or the midpoints between levels (Presta et al.
+2025).
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lic_jax.errors import unknown_name
+from lic_jax.quantization.stanh import STanH
+
+UNBOUNDED = 1e6
+"""Stands for infinity: beyond every latent, yet gradients there are zeros and not NaN."""
+
+EdgeKind = Literal["thresholds", "midpoints"]
+
+
+def inner_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T"]:
+    """The T edges between the T + 1 bins, increasing."""
+    if kind == "thresholds":
+        return quantizer.thresholds
+    if kind == "midpoints":
+        levels = quantizer.levels
+        return (levels[1:] + levels[:-1]) / 2
+    raise unknown_name("kind of bin edges", kind, ("thresholds", "midpoints"))
+
+
+def bin_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T+2"]:
+    """e_0 … e_{T+1}, the outermost two at ±`UNBOUNDED`."""
+    return jnp.pad(inner_edges(quantizer, kind), 1, constant_values=(-UNBOUNDED, UNBOUNDED))
+
+
+def hard_bins(
+    edges: Float[Array, " T+2"], symbols: Int[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """The bin (lower, upper) of each symbol."""
+    return edges[symbols], edges[symbols + 1]
+
+
+def soft_bins(
+    quantizer: STanH, soft_values: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """The bin of a soft value v in cell k: [v − (c_k − c_{k−1})/2, v + (c_{k+1} − c_k)/2].
+
+    It is open at the outermost levels. For a uniform quantizer it is v ± step/2: additive noise's.
+    """
+    half = jnp.pad(quantizer.spacings / 2, 1, constant_values=UNBOUNDED)
+    return soft_values - half[symbols], soft_values + half[symbols + 1]

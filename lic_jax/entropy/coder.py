@@ -1,0 +1,60 @@
+"""Entropy coding of symbols with integer tables, by constriction's range coder (Bamler 2022).
+
+Symbols are grouped by the table they are coded with, so that each table is set up once a stream; within a group they
+keep their order.
+"""
+
+import constriction
+import numpy as np
+from jaxtyping import Int
+
+from lic_jax.errors import LicError
+
+
+def _model(frequencies: Int[np.ndarray, " symbols"]):
+    """constriction's entropy model with exactly these frequencies out of 2²⁴.
+
+    Its fast quantization of n symbols gives symbol k the range from floor(s · Σ_{j<k} p_j) + k, s = (2²⁴ − n)/Σ p.
+    For p_j = frequency_j − 1 the factor s is exactly 1 and every sum an integer: nothing is left to round.
+    """
+    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+
+
+def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
+    """(table, positions) of every table that occurs, in the order of the tables."""
+    order = np.argsort(table_index, kind="stable")
+    ends = np.cumsum(np.bincount(table_index, minlength=table_count))
+    for table, (start, end) in enumerate(zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)):
+        if start < end:
+            yield table, order[start:end]
+
+
+def encode(
+    symbols: Int[np.ndarray, " n"], table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
+) -> bytes:
+    """Codes n symbols, each with the table of its index, into bytes (a multiple of 4)."""
+    encoder = constriction.stream.queue.RangeEncoder()
+    symbols = symbols.astype(np.int32)
+    for table, positions in _groups(table_index, len(tables)):
+        encoder.encode(symbols[positions], _model(tables[table]))
+    return encoder.get_compressed().astype("<u4").tobytes()
+
+
+def decode(
+    data: bytes, table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
+) -> Int[np.ndarray, " n"]:
+    """The inverse of `encode`: int32 symbols in their original order.
+
+    Raises:
+      LicError: the data is no code of so many symbols.
+    """
+    if len(data) % 4:
+        raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
+    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+    symbols = np.empty(len(table_index), np.int32)
+    for table, positions in _groups(table_index, len(tables)):
+        try:
+            symbols[positions] = decoder.decode(_model(tables[table]), len(positions))
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise LicError("the stream's code is damaged; get the file again") from error
+    return symbols

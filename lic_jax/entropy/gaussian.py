@@ -1,0 +1,35 @@
+"""The conditional prior of the latent: a zero-mean Gaussian of y − μ whose scale comes from a table of 64 values.
+
+Ballé et al. 2018, section 3.2, with the scale table of tensorflow-compression: log-spaced scales, so that an entropy
+coder needs 64 tables, one a scale index, and not one a latent.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
+from lic_jax.transforms.layers import lower_bound
+
+
+def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The real-valued scale index in [0, 63] of a scale's natural logarithm."""
+    index = (log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP
+    return -lower_bound(-lower_bound(index, 0.0), -(SCALE_COUNT - 1.0))
+
+
+def scale_of_index(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The scale that an index stands for: 0.11 · exp(index · ln(256/0.11)/63)."""
+    return SCALE_MIN * jnp.exp(index * LOG_SCALE_STEP)
+
+
+def gaussian_mass(
+    lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], scale: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision."""
+    mirrored = lower + upper > 0
+    low = jnp.where(mirrored, -upper, lower) / scale
+    high = jnp.where(mirrored, -lower, upper) / scale
+    return jax.scipy.special.ndtr(high) - jax.scipy.special.ndtr(low)

@@ -1,0 +1,72 @@
+"""Integer coding tables: how many of 2²⁴ equal parts of the coder's range each symbol owns.
+
+Derived by sender and receiver alike, from integers (thresholds) and float32 weights, in arithmetic that is exact
+everywhere (`entropy.exact`). A symbol k owns the prior's mass between its thresholds, F(b_{k+1}) − F(b_k), outermost
+bins running to infinity; every symbol owns at least one part, so whatever happens can be coded.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lic_jax.entropy import exact
+from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
+from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
+
+PRECISION_BITS = 24
+TOTAL = 1 << PRECISION_BITS
+
+
+def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tables T+1"]:
+    """Frequencies of T + 1 symbols from the cumulative probabilities at the T edges between them.
+
+    Each row sums to 2²⁴ and no entry is below 1.
+    """
+    tables, components = inner.shape
+    scaled = np.floor(inner * float(TOTAL - components - 1)).astype(np.int64)
+    scaled = np.maximum.accumulate(scaled, axis=1) + np.arange(1, components + 1)
+    edges = np.concatenate([np.zeros((tables, 1), np.int64), scaled, np.full((tables, 1), TOTAL)], axis=1)
+    return np.diff(edges, axis=1)
+
+
+def scale_table() -> Float[np.ndarray, "64"]:
+    """The 64 scales of the Gaussian prior, exactly the same float64 everywhere."""
+    return SCALE_MIN * exact.exp(np.arange(SCALE_COUNT) * LOG_SCALE_STEP)
+
+
+def gaussian_tables(quantizer: FixedPointQuantizer) -> Int[np.ndarray, "64 T+1"]:
+    """One table a scale index, for y − μ under a zero-mean Gaussian."""
+    edges = quantizer.thresholds * UNIT
+    return tables_of_cdf(exact.normal_cdf(edges[None, :] / scale_table()[:, None]))
+
+
+def factorized_tables(
+    prior: dict[str, Float[np.ndarray, "..."]], quantizer: FixedPointQuantizer
+) -> Int[np.ndarray, "channel T+1"]:
+    """One table a channel, for the hyper latent under its factorized prior.
+
+    Args:
+      prior: the parameters of `entropy.factorized.FactorizedPrior`: matrix_i, bias_i, factor_i.
+      quantizer: of the hyper latent.
+    """
+    channels = prior["bias_0"].shape[0]
+    edges = quantizer.thresholds * UNIT
+    hidden = [np.broadcast_to(edges, (channels, len(edges)))]
+    for layer in range(sum(name.startswith("matrix_") for name in prior)):
+        matrix = exact.softplus(prior[f"matrix_{layer}"])
+        bias = prior[f"bias_{layer}"].astype(np.float64)
+        outputs = []
+        for row in range(matrix.shape[1]):
+            total = bias[:, row, None]
+            for column, values in enumerate(hidden):
+                total = total + matrix[:, row, column, None] * values
+            outputs.append(total)
+        if f"factor_{layer}" in prior:
+            factor = exact.tanh(prior[f"factor_{layer}"])
+            outputs = [values + factor[:, row, None] * exact.tanh(values) for row, values in enumerate(outputs)]
+        hidden = outputs
+    return tables_of_cdf(exact.sigmoid(hidden[0]))
+
+
+def information(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, "tables symbols"]:
+    """The bits that each symbol costs: −log₂(frequency/2²⁴)."""
+    return PRECISION_BITS - np.log2(tables)

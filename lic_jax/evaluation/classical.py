@@ -1,0 +1,85 @@
+"""The classical codecs that a learned one is measured against, as Pillow ships them: JPEG and WebP.
+
+They are given their best settings that keep a plain file: JPEG without chroma subsampling and with optimized Huffman
+tables, WebP with its most thorough search (its lossy format always halves the chroma).
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from lic_jax.errors import LicError
+from lic_jax.evaluation.rate_distortion import Point
+
+
+def _encoded(image: UInt8[np.ndarray, "height width 3"], image_format: str, quality: int, **settings) -> bytes:
+    if not 1 <= quality <= 100:
+        raise LicError(f"{image_format} quality {quality} is outside 1 to 100; give one within")
+    stream = io.BytesIO()
+    try:
+        Image.fromarray(image).save(stream, image_format, quality=quality, **settings)
+    except (OSError, ValueError) as error:
+        height, width, _ = image.shape
+        raise LicError(
+            f"{image_format} cannot hold this {width}x{height} image at quality {quality} ({error}); "
+            "give a smaller image or a lower quality"
+        ) from error
+    return stream.getvalue()
+
+
+def jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
+    """A baseline JPEG file, 4:4:4, with Huffman tables made for the image.
+
+    Raises:
+      LicError: quality outside 1 to 100, a side above 65,500, or a file that Pillow's buffer for it cannot hold (64 KiB
+        and 8 bits per pixel always fit, from quality 95 on 16): noise may need more, photographs do not.
+    """
+    return _encoded(image, "JPEG", quality, subsampling=0, optimize=True)
+
+
+def webp(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
+    """A lossy WebP file, 4:2:0, by the slowest search (method 6).
+
+    Raises:
+      LicError: quality outside 1 to 100, or a side above 16,383.
+    """
+    return _encoded(image, "WEBP", quality, method=6)
+
+
+def decode(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """The RGB image in a JPEG or WebP file.
+
+    Raises:
+      LicError: damaged, cut short, neither format, or larger than Pillow's guard against decompression bombs.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as file:
+            return np.asarray(file.convert("RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise LicError(
+            f"{len(data)} bytes are no readable JPEG or WebP file ({error}); encode the image again"
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicalCodec:
+    """A codec that is not learned, and the qualities that trace its rate–distortion curve."""
+
+    encode: Callable[[UInt8[np.ndarray, "height width 3"], int], bytes]
+    qualities: tuple[int, ...]
+
+
+CLASSICAL = {
+    "jpeg": ClassicalCodec(jpeg, (15, 20, 27, 35, 44, 53, 62, 70, 77, 83, 88, 93)),
+    "webp": ClassicalCodec(webp, (5, 12, 20, 30, 40, 50, 60, 70, 78, 85, 92, 98)),
+}
+
+
+def measure(codec: ClassicalCodec, image: UInt8[np.ndarray, "height width 3"], quality: int) -> Point:
+    """The rate and quality of one image through a real file: (bpp, PSNR in dB, MS-SSIM)."""
+    stream = codec.encode(image, quality)
+    return Point.measured(stream, decode(stream), image)

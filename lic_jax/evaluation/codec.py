@@ -1,0 +1,116 @@
+"""Measuring a codec on a folder: real bytes, real times, one row an image and rate."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from lic_jax.evaluation.metrics import ms_ssim, psnr
+from lic_jax.files import write_bytes
+from lic_jax.images import RGB, image_paths, read_image
+
+MEAN = "mean"
+
+
+class RateCodec(Protocol):
+    """What is measured: `lic_jax.Codec`, or anything else that analyses once and codes at many rates."""
+
+    def analyse(self, image: RGB): ...
+
+    def code(self, analysed, rate: float) -> bytes: ...
+
+    def decompress(self, data: bytes) -> RGB: ...
+
+
+class MeasuredRow(NamedTuple):
+    """One image at one rate; `encode_s` includes the analysis. Images named "mean" are averages over all others."""
+
+    image: str
+    rate: float
+    bpp: float
+    psnr_db: float
+    ms_ssim: float
+    encode_s: float
+    decode_s: float
+
+
+def default_rates(highest_rate: int) -> tuple[float, ...]:
+    """The fitted rates and two between each pair."""
+    return tuple(index / 3 for index in range(3 * highest_rate + 1))
+
+
+def measure_image(codec: RateCodec, name: str, image: RGB, rates: Sequence[float]) -> list[MeasuredRow]:
+    """Compresses and decompresses an image at every rate."""
+    start = time.perf_counter()
+    analysed = codec.analyse(image)
+    np.asarray(analysed.hyper_latent)
+    analysis_s = time.perf_counter() - start
+    rows = []
+    for rate in rates:
+        start = time.perf_counter()
+        data = codec.code(analysed, rate)
+        encoded = time.perf_counter()
+        decoded = codec.decompress(data)
+        decoded_at = time.perf_counter()
+        bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
+        quality = psnr(decoded, image), ms_ssim(decoded, image)
+        rows.append(MeasuredRow(name, rate, bpp, *quality, analysis_s + encoded - start, decoded_at - encoded))
+    return rows
+
+
+def evaluate_folder(codec: RateCodec, folder: Path, rates: Sequence[float]) -> list[MeasuredRow]:
+    """Measures every image of a folder, then appends the means of each rate.
+
+    The first image of each size is coded once beforehand: compilation is not part of the times.
+
+    Raises:
+      LicError: the folder holds no images, or one of them cannot be compressed.
+    """
+    rows: list[MeasuredRow] = []
+    sizes_seen = set()
+    progress = tqdm(image_paths(folder), unit="image", disable=None)
+    for path in progress:
+        image = read_image(path)
+        if image.shape not in sizes_seen:
+            sizes_seen.add(image.shape)
+            measure_image(codec, path.stem, image, rates[:1])
+        rows += measure_image(codec, path.stem, image, rates)
+        progress.set_postfix_str(f"bpp {rows[-1].bpp:.3f} psnr {rows[-1].psnr_db:.2f}")
+    return rows + mean_rows(rows)
+
+
+def mean_rows(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
+    """One row a rate: the average over images of every column."""
+    means = []
+    for rate in dict.fromkeys(row.rate for row in rows):
+        of_rate = np.array([row[2:] for row in rows if row.rate == rate])
+        means.append(MeasuredRow(MEAN, rate, *of_rate.mean(axis=0).tolist()))
+    return means
+
+
+def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
+    """Writes rows of one kind with their field names as header, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0]._fields)
+    for row in rows:
+        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.getvalue().encode())
+
+
+def mean_table(rows: Sequence[MeasuredRow]) -> str:
+    """The mean rows as text."""
+    lines = [f"{'rate':>5}  {'bpp':>6}  {'PSNR dB':>7}  {'MS-SSIM':>7}  {'encode s':>8}  {'decode s':>8}"]
+    for row in rows:
+        if row.image == MEAN:
+            lines.append(
+                f"{row.rate:5.2f}  {row.bpp:6.3f}  {row.psnr_db:7.2f}  {row.ms_ssim:7.4f}"
+                f"  {row.encode_s:8.3f}  {row.decode_s:8.3f}"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""How far a decoded image is from its original: MSE, PSNR and MS-SSIM of uint8 RGB, in NumPy and float64.
+
+MS-SSIM has conventions that the paper leaves open; these are TensorFlow's (`tf.image.ssim_multiscale`): colour channels
+are measured apart and averaged, negative terms count as zero, and an odd side is made even by repeating its last row or
+column before it is halved. pytorch-msssim differs in that last point alone (it pads with zeros that are averaged in),
+so the two agree where sides are multiples of 16.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from lic_jax.errors import LicError
+
+_PEAK = 255.0
+_WINDOW_SIZE = 11
+_WINDOW_SIGMA = 1.5
+_LUMINANCE_FLOOR = (0.01 * _PEAK) ** 2
+_CONTRAST_FLOOR = (0.03 * _PEAK) ** 2
+_SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
+
+
+def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
+    for name, pixels in (("image", image), ("reference", reference)):
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise LicError(f"{name} is {pixels.dtype} {list(pixels.shape)}; give uint8 RGB [height, width, 3]")
+    if image.shape != reference.shape:
+        raise LicError(
+            f"image is {image.shape[1]}x{image.shape[0]} and reference is {reference.shape[1]}x{reference.shape[0]}; "
+            "give two images of one size"
+        )
+
+
+def mean_squared_error(
+    image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]
+) -> float:
+    """The mean over pixels and channels of the squared difference, on the 0–255 scale.
+
+    Raises:
+      LicError: not uint8 RGB, or two sizes.
+    """
+    _check_pair(image, reference)
+    return float(np.mean(np.square(image.astype(np.float64) - reference)))
+
+
+def psnr(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
+    """The peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for identical images."""
+    error = mean_squared_error(image, reference)
+    return math.inf if error == 0 else 10 * math.log10(_PEAK**2 / error)
+
+
+def _gaussian_window() -> Float[np.ndarray, "11"]:
+    offsets = np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2
+    weights = np.exp(-0.5 * np.square(offsets / _WINDOW_SIGMA))
+    return weights / weights.sum()
+
+
+_WINDOW = _gaussian_window()
+
+
+def _window_means_along_rows(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
+    """Gaussian-weighted means of 11 neighbours on the last axis, without padding: [channel, height, width − 10].
+
+    All rows are correlated as one long signal, which NumPy does fastest; windows that span two rows are cut off.
+    """
+    means = np.correlate(planes.ravel(), _WINDOW, mode="same").reshape(planes.shape)
+    margin = _WINDOW_SIZE // 2
+    return means[..., margin:-margin]
+
+
+def _window_means(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
+    """Gaussian-weighted means over 11×11 windows that lie inside: [channel, height − 10, width − 10]."""
+    across = _window_means_along_rows(planes)
+    return _window_means_along_rows(across.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def _whole_plane_means(planes: Float[np.ndarray, "channel height width"]) -> Float[np.ndarray, "channel 1 1"]:
+    """The plain mean of each channel, for images that hold no window."""
+    return planes.mean(axis=(1, 2), keepdims=True)
+
+
+def _similarity(
+    image: Float[np.ndarray, "channel height width"], reference: Float[np.ndarray, "channel height width"], means
+) -> tuple[Float[np.ndarray, " channel"], Float[np.ndarray, " channel"]]:
+    """SSIM and its contrast–structure factor, each averaged over the places where `means` takes local means."""
+    mean, reference_mean = means(image), means(reference)
+    mean_product = mean * reference_mean
+    mean_squares = np.square(mean) + np.square(reference_mean)
+    covariance = means(image * reference) - mean_product
+    variances = means(np.square(image) + np.square(reference)) - mean_squares
+    luminance = (2 * mean_product + _LUMINANCE_FLOOR) / (mean_squares + _LUMINANCE_FLOOR)
+    contrast = (2 * covariance + _CONTRAST_FLOOR) / (variances + _CONTRAST_FLOOR)
+    return (luminance * contrast).mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
+
+
+def _halve(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
+    """Means of 2×2 pixels; an odd side first gets its last row or column once more."""
+    _, height, width = planes.shape
+    even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="symmetric")
+    rows = even[:, 0::2] + even[:, 1::2]
+    return (rows[..., 0::2] + rows[..., 1::2]) / 4
+
+
+def _scales_that_fit(smaller_side: int) -> int:
+    """At how many of the five scales an image still holds an 11×11 window: five from 161 pixels on, none below 11."""
+    return sum(-(-smaller_side // 2**scale) >= _WINDOW_SIZE for scale in range(len(_SCALE_WEIGHTS)))
+
+
+def ms_ssim(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
+    """Multi-scale structural similarity, from 0 to 1 (identical).
+
+    Π_j cs_j^{w_j} · ssim_5^{w_5} per channel, averaged over channels: cs_j is the contrast–structure factor after j − 1
+    halvings, in 11×11 Gaussian windows of σ = 1.5 inside the image (Wang, Simoncelli & Bovik 2003; K₁ = 0.01,
+    K₂ = 0.03, the weights of their table, which add up to 1.0001).
+
+    An image with a side under 161 pixels is measured at the scales that fit, with their weights divided by their sum;
+    with a side under 11, by SSIM of the whole image's mean, variance and covariance. Such values compare with
+    values of the same image size only.
+
+    Raises:
+      LicError: not uint8 RGB, or two sizes.
+    """
+    _check_pair(image, reference)
+    planes, reference_planes = (
+        np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float64) for pixels in (image, reference)
+    )
+    scales = _scales_that_fit(min(image.shape[:2]))
+    if scales == 0:
+        whole_image, _ = _similarity(planes, reference_planes, _whole_plane_means)
+        return float(np.maximum(whole_image, 0).mean())
+
+    weights = _SCALE_WEIGHTS[:scales]
+    if scales < len(_SCALE_WEIGHTS):
+        weights = weights / weights.sum()
+    product = np.ones(3)
+    for weight in weights[:-1]:
+        _, contrast = _similarity(planes, reference_planes, _window_means)
+        product *= np.maximum(contrast, 0) ** weight
+        planes, reference_planes = _halve(planes), _halve(reference_planes)
+    coarsest, _ = _similarity(planes, reference_planes, _window_means)
+    product *= np.maximum(coarsest, 0) ** weights[-1]
+    return float(product.mean())

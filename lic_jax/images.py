@@ -1,0 +1,77 @@
+"""Image files ↔ uint8 RGB arrays, by Pillow; what a codec of 8-bit RGB cannot keep is refused, not dropped."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from lic_jax.bitstream import check_size
+from lic_jax.errors import LicError
+from lic_jax.files import read_bytes, write_bytes
+
+RGB = UInt8[np.ndarray, "height width 3"]
+
+SUFFIXES = (".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+"""The image files that we read and write."""
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by name.
+
+    Raises:
+      LicError: no such folder, or no image file in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LicError(f"{folder} is not a folder; give a folder of photographs")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise LicError(f"{folder} holds no image files ({', '.join(SUFFIXES)}); give a folder that does")
+    return paths
+
+
+def read_image(path: Path) -> RGB:
+    """An image file as RGB; greyscale, palette and CMYK are converted, an EXIF orientation is applied.
+
+    Raises:
+      LicError: not readable, not an image, too large, with transparency, or with more than 8 bits a sample.
+    """
+    data = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            check_size(image.height, image.width)
+            _refuse_what_would_be_lost(image, path)
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except LicError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise LicError(f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
+
+
+def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
+    if "A" in image.getbands() or "transparency" in image.info:
+        raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
+    raw_modes = [str(tile[3]) for tile in image.tile]
+    if image.mode.startswith(("I", "F")) or any("16" in mode for mode in raw_modes):
+        raise LicError(f"{path} has more than 8 bits a sample, which the format cannot keep; convert it to 8 first")
+
+
+def write_image(path: Path, pixels: RGB) -> None:
+    """Writes an image in the format of the path's suffix, whole or not at all.
+
+    Raises:
+      LicError: an unknown suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    check_image_path(path)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, Image.registered_extensions()[path.suffix.lower()])
+    write_bytes(path, data.getvalue())
+
+
+def check_image_path(path: Path) -> None:
+    """Raises LicError unless the path's suffix names an image format that we write."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise LicError(f"{path} does not end like an image file; use one of {', '.join(SUFFIXES)}")

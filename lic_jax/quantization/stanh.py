@@ -1,0 +1,160 @@
+"""STanH: a quantizer made of learnable tanh steps (Presta et al., TIP 2025, arXiv 2410.00557).
+
+    soft:   s_β(v) = Σ_i (w_i/2) · tanh(β (v − b_i))
+    levels: c_0 = −½ Σ w,  c_k = c_{k−1} + w_k              (T components make T + 1 levels)
+    hard:   symbol k(v) = #{i : v > b_i},  value c_{k(v)}    (the limit β → ∞)
+
+A quantizer is a pytree of arrays. Every function here is pure and works under jit, vmap and grad; a stack of K
+quantizers on a leading axis is K quantizers under vmap.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from lic_jax.errors import LicError
+
+
+def _inverse_softplus(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return values + jnp.log(-jnp.expm1(-values))
+
+
+@struct.dataclass
+class STanH:
+    """The parameters of one quantizer, free to be any real numbers.
+
+    Spacings and the gaps between thresholds are the softplus of what is stored, so spacings stay positive and
+    thresholds increasing whatever an optimizer does.
+
+    Attributes:
+      free_spacings: inverse softplus of w.
+      free_gaps: inverse softplus of b_{i+1} − b_i.
+      middle: the threshold b_i in the middle, i = (T − 1) // 2.
+    """
+
+    free_spacings: Float[Array, "*stack T"]
+    free_gaps: Float[Array, "*stack T-1"]
+    middle: Float[Array, "*stack"]
+
+    @property
+    def components(self) -> int:
+        """T, the number of tanh steps; there is one level more."""
+        return self.free_spacings.shape[-1]
+
+    @property
+    def spacings(self) -> Float[Array, "*stack T"]:
+        """w > 0: the distances between neighbouring levels."""
+        return jax.nn.softplus(self.free_spacings)
+
+    @property
+    def thresholds(self) -> Float[Array, "*stack T"]:
+        """b, increasing: where the symbol changes."""
+        from_first = jnp.cumsum(jax.nn.softplus(self.free_gaps), axis=-1)
+        from_first = jnp.concatenate([jnp.zeros_like(self.middle)[..., None], from_first], axis=-1)
+        middle = (self.components - 1) // 2
+        return self.middle[..., None] + from_first - from_first[..., middle : middle + 1]
+
+    @property
+    def levels(self) -> Float[Array, "*stack T+1"]:
+        """c_0 … c_T, the values that the quantizer puts out."""
+        return levels_of(self.spacings)
+
+
+def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack T+1"]:
+    """c_k of spacings w: increasing, and symmetric about zero in its ends."""
+    half = jnp.sum(spacings, axis=-1, keepdims=True) / 2
+    return jnp.concatenate([-half, jnp.cumsum(spacings, axis=-1) - half], axis=-1)
+
+
+def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
+    """The quantizer with these spacings (> 0) and thresholds (increasing).
+
+    Raises:
+      LicError: a spacing is not positive or the thresholds do not increase (checked outside of jit only).
+    """
+    spacings, thresholds = jnp.asarray(spacings), jnp.asarray(thresholds)
+    gaps = jnp.diff(thresholds, axis=-1)
+    for name, steps in (("spacings", spacings), ("differences of thresholds", gaps)):
+        if not isinstance(steps, jax.core.Tracer) and not bool(jnp.all(steps > 0)):
+            raise LicError(f"the {name} of a quantizer must be positive, but one is {float(jnp.min(steps)):g}")
+    middle = (spacings.shape[-1] - 1) // 2
+    return STanH(_inverse_softplus(spacings), _inverse_softplus(gaps), thresholds[..., middle])
+
+
+def uniform(components: int, step: float = 1.0) -> STanH:
+    """The uniform quantizer with T + 1 levels, symmetric about zero: w = step, b_i = step · (i − (T + 1)/2).
+
+    T even puts a level at zero (rounding); T odd puts a threshold there.
+    """
+    if components < 1:
+        raise LicError(f"a quantizer of {components} components has no step; use 1 or more")
+    index = jnp.arange(1, components + 1, dtype=jnp.float32)
+    return from_values(jnp.full(components, step, jnp.float32), step * (index - (components + 1) / 2))
+
+
+def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
+    """The uniform quantizer, its outer quarter stretched by a constant ratio so that the thresholds reach ±`reach`.
+
+    A fine step with few components ends before the largest latents do, and a saturated latent is a visible error. Where
+    the uniform quantizer reaches far enough, this is that quantizer.
+    """
+    half = (components - 1) / 2
+    if half * step >= reach:
+        return uniform(components, step)
+    tail = int(half) // 4
+    low, high = 1.0, 10.0
+    for _ in range(60):
+        ratio = (low + high) / 2
+        reached = step * (half - tail + sum(ratio**index for index in range(1, tail + 1)))
+        low, high = (ratio, high) if reached < reach else (low, ratio)
+    stretch = ratio ** np.arange(1, tail + 1)
+    gaps = step * np.concatenate([stretch[::-1], np.ones(components - 1 - 2 * tail), stretch])
+    thresholds = np.concatenate([[0.0], np.cumsum(gaps)])
+    thresholds -= (thresholds[0] + thresholds[-1]) / 2
+    padded = np.pad(gaps, 1, mode="edge")
+    return from_values((padded[1:] + padded[:-1]) / 2, thresholds)
+
+
+def interpolate(first: STanH, second: STanH, fraction: Float[Array, ""] | float) -> STanH:
+    """The quantizer between two: w and b interpolated linearly; `fraction` 0 is the first, 1 the second."""
+    mix = lambda a, b: (1 - fraction) * a + fraction * b
+    return from_values(mix(first.spacings, second.spacings), mix(first.thresholds, second.thresholds))
+
+
+def soft(
+    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+) -> Float[Array, "*shape"]:
+    """The differentiable quantizer s_β: a sum of hyperbolic tangents.
+
+    Args:
+      quantizer: one quantizer (not a stack).
+      values: latents minus their mean, in units of the anchor's quantization step.
+      inverse_temperature: β > 0; s_β → `hard` for β → ∞.
+
+    Returns:
+      Values between the lowest and the highest level.
+    """
+    steps = jnp.tanh(inverse_temperature * (values[..., None] - quantizer.thresholds))
+    return jnp.sum(quantizer.spacings / 2 * steps, axis=-1)
+
+
+def symbols(quantizer: STanH, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
+    return jnp.searchsorted(quantizer.thresholds, values, side="left")
+
+
+def dequantize(quantizer: STanH, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The level of each symbol."""
+    return quantizer.levels[symbols]
+
+
+def hard(quantizer: STanH, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The staircase itself: the level of each value's symbol."""
+    return dequantize(quantizer, symbols(quantizer, values))
+
+
+def gap(quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float) -> Array:
+    """mean |s_β(v) − hard(v)|: how far the relaxation still is from the quantizer."""
+    return jnp.mean(jnp.abs(soft(quantizer, values, inverse_temperature) - hard(quantizer, values)))

@@ -1,0 +1,1 @@
+"""How an anchor is trained and how its quantizers are refitted."""

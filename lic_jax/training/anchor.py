@@ -1,0 +1,265 @@
+"""The anchor's training loop: a function of (settings, step), resumable at any moment.
+
+First the hyperprior alone learns on the frozen linear KLT codec, which is cheap; then everything learns. The learning
+rate warms up, stays, and falls linearly over the last part ("warm-up, stable, decay"): a training can be prolonged
+from any checkpoint before the fall.
+"""
+
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int
+from tqdm import tqdm
+
+from lic_jax.errors import LicError
+from lic_jax.images import image_paths
+from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.training import checkpoint, data
+from lic_jax.training.klt import klt_start
+from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
+from lic_jax.training.settings import AnchorSettings
+from lic_jax.zoo.weights import save_weights
+
+HYPERPRIOR_PARTS = ("hyper_analysis", "hyper_prior", "hyper_synthesis")
+
+
+class TrainingState(NamedTuple):
+    """A whole training at one moment; the photographs and the settings give the rest."""
+
+    step: Int[Array, ""]
+    params: dict
+    optimizer_state: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of the training: which parts learn, on which model, over which steps."""
+
+    name: str
+    model: HyperpriorModel
+    first_step: int
+    last_step: int
+    trainable: tuple[str, ...]
+    optimizer: optax.GradientTransformation
+
+
+def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransformation:
+    warm_up = min(200, steps // 10)
+    decay = int(steps * settings.decay_fraction)
+    schedule = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, settings.learning_rate, warm_up),
+            optax.constant_schedule(settings.learning_rate),
+            optax.linear_schedule(settings.learning_rate, settings.learning_rate / 100, max(decay, 1)),
+        ],
+        [warm_up, steps - decay],
+    )
+
+    def pace(params):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: "slow" if path[0].key == "synthesis" or path[1].key == "linear" else "normal", params
+        )
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(),
+        optax.partition({"slow": optax.scale(0.1), "normal": optax.identity()}, pace),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def training_stages(settings: AnchorSettings) -> tuple[Stage, Stage]:
+    """The hyperprior on the linear codec, then everything."""
+    linear = HyperpriorModel(dataclasses.replace(settings.model, analysis="linear"))
+    whole = HyperpriorModel(settings.model)
+    first, last = settings.hyperprior_steps, settings.steps
+    every_part = ("analysis", *HYPERPRIOR_PARTS, "synthesis")
+    return (
+        Stage("hyperprior", linear, 0, first, HYPERPRIOR_PARTS, _optimizer(settings, first)),
+        Stage("everything", whole, first, last, every_part, _optimizer(settings, last - first)),
+    )
+
+
+def _select(params: dict, parts: tuple[str, ...]) -> dict:
+    return {part: params[part] for part in parts}
+
+
+def begin_stage(stage: Stage, params: dict) -> TrainingState:
+    """The state at a stage's first step."""
+    optimizer_state = stage.optimizer.init(_select(params, stage.trainable))
+    return TrainingState(jnp.asarray(stage.first_step), params, optimizer_state)
+
+
+def training_step(
+    settings: AnchorSettings, stage: Stage, state: TrainingState, pixels: Array
+) -> tuple[TrainingState, RateDistortion]:
+    """One step: a pure function of the state and a batch of uint8 crops."""
+    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+
+    def objective(trainable):
+        result = anchor_objective(
+            stage.model,
+            {**state.params, **trainable},
+            pixels,
+            key,
+            settings.rd_lambda,
+            settings.step_range,
+            settings.relaxation,
+        )
+        return result.objective, result
+
+    trainable = _select(state.params, stage.trainable)
+    gradients, result = jax.grad(objective, has_aux=True)(trainable)
+    updates, optimizer_state = stage.optimizer.update(gradients, state.optimizer_state, trainable)
+    params = {**state.params, **optax.apply_updates(trainable, updates)}
+    return TrainingState(state.step + 1, params, optimizer_state), result
+
+
+LOG_COLUMNS = (
+    "step",
+    "minutes",
+    "stage",
+    "objective",
+    "bpp",
+    "psnr_db",
+    "held_out_objective",
+    "held_out_bpp",
+    "held_out_psnr_db",
+)
+
+
+class TrainingLog:
+    """A CSV with a row a validation. Reopened at a step, it forgets the rows after it: they will be written again."""
+
+    def __init__(self, path: Path, step: int):
+        rows = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
+        self._started = time.monotonic()
+        unfinished = path.with_name(f".{path.name}")
+        with unfinished.open("w", newline="") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(unfinished, path)
+        self._path = path
+
+    def minutes(self) -> float:
+        return self.minutes_before + (time.monotonic() - self._started) / 60
+
+    def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
+        values = (training.objective, training.bpp, psnr(training.mse))
+        values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])
+
+
+def _check_settings(path: Path, settings: AnchorSettings) -> None:
+    """Writes the settings beside the checkpoints, or refuses to go on with others (more or fewer steps are allowed)."""
+    asked = json.loads(json.dumps(dataclasses.asdict(settings)))
+    if path.exists():
+        found = json.loads(path.read_text())
+        differing = [name for name in asked if asked[name] != found.get(name) and name != "steps"]
+        if differing:
+            name = differing[0]
+            raise LicError(
+                f"{path.parent} holds a training with {name} = {found.get(name)}, not {asked[name]}; "
+                "give the same settings or another --out"
+            )
+    path.write_text(json.dumps(asked, indent=1))
+
+
+def _metadata(settings: AnchorSettings) -> dict[str, str]:
+    return {"config": settings.model.to_json(), "rd_lambda": repr(settings.rd_lambda)}
+
+
+def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
+    """Trains an anchor, going on from the last checkpoint in `out` if there is one.
+
+    Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`.
+
+    Args:
+      settings: what to train and how.
+      images: a folder of photographs. Unusable files are named on the way and skipped.
+      out: a folder; made if need be.
+
+    Returns:
+      The trained parameters.
+
+    Raises:
+      LicError: the folder has no usable photographs, or `out` holds a training with other settings.
+    """
+    training_paths, held_out_paths = data.split_held_out(image_paths(images), settings.held_out)
+    photographs = data.load_photographs(training_paths, settings.crop_size)
+    held_out = data.load_photographs(held_out_paths or training_paths, settings.crop_size)
+    for name, reason in (*photographs.skipped, *held_out.skipped):
+        tqdm.write(f"skipped {name}: {reason}")
+    skipped = len(photographs.skipped) + len(held_out.skipped)
+    tqdm.write(f"{len(photographs)} photographs to train on, {len(held_out)} held out, {skipped} skipped")
+    validation_crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _check_settings(out / "settings.json", settings)
+    manager = checkpoint.open_checkpoints(out / "checkpoints")
+    stages = training_stages(settings)
+    step = manager.latest_step() or 0
+    params = initialize(settings.model, jax.random.key(settings.seed))
+    if step:
+        stage = next(stage for stage in stages if step <= stage.last_step)
+        state = checkpoint.restore(manager, step, begin_stage(stage, params))
+    else:
+        params = klt_start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
+        state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
+
+    log = TrainingLog(out / "log.csv", step)
+    batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
+    progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
+    for stage in stages:
+        if int(state.step) == stage.first_step:
+            state = begin_stage(stage, state.params)
+        state = _run_stage(settings, stage, state, batches, validation_crops, manager, log, progress)
+        save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
+    progress.close()
+    manager.close()
+    return state.params
+
+
+def _run_stage(settings, stage, state, batches, validation_crops, manager, log, progress) -> TrainingState:
+    take_step = jax.jit(lambda state, pixels: training_step(settings, stage, state, pixels), donate_argnums=0)
+
+    @jax.jit
+    def validate(params):
+        key = jax.random.key(settings.seed)
+        return anchor_objective(stage.model, params, validation_crops, key, settings.rd_lambda)
+
+    recent = []
+    remaining = stage.last_step - int(state.step)
+    for pixels in itertools.islice(batches, remaining):
+        state, result = take_step(state, pixels)
+        recent.append(result)
+        step = int(state.step)
+        progress.update()
+        if step % 20 == 0:
+            quality = (
+                f"bpp {float(result.bpp):.3f} psnr {float(psnr(result.mse)):.2f} loss {float(result.objective):.3f}"
+            )
+            progress.set_postfix_str(quality, refresh=False)
+        if step % settings.validate_every == 0 or step == stage.last_step:
+            average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
+            log.append(step, stage.name, average, validate(state.params))
+            checkpoint.save(manager, step, state)
+            recent = []
+    return state

@@ -1,0 +1,23 @@
+"""Training state on disk, by orbax: the newest whole state survives whatever kills the training."""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+
+def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
+    """A manager of the numbered states in `folder`, which is made if need be."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(Path(folder).absolute(), options=options)
+
+
+def save(manager: ocp.CheckpointManager, step: int, state) -> None:
+    """Writes a state; orbax renames it into place once it is whole."""
+    manager.save(step, args=ocp.args.StandardSave(state), force=True)
+
+
+def restore(manager: ocp.CheckpointManager, step: int, like):
+    """Reads the state of `step`; `like` is a tree of the same structure, shapes and types."""
+    template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    return manager.restore(step, args=ocp.args.StandardRestore(template))

@@ -1,0 +1,125 @@
+"""Photographs in a folder → batches of random crops, by grain.
+
+The pipeline is random-access: batch i is a function of (folder, seed, i) alone, so a training that resumes at step i
+sees exactly what it would have seen.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import grain
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from lic_jax.errors import LicError
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotographFolder:
+    """The readable photographs of a folder, decoded, and the names of those left out with the reason."""
+
+    names: tuple[str, ...]
+    photographs: tuple[UInt8[np.ndarray, "height width 3"], ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        return self.photographs[index]
+
+
+def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
+    """Decodes photographs into memory as RGB (greyscale and palette images are converted).
+
+    Args:
+      paths: image files.
+      smallest_side: images with a shorter side than this are skipped, as are those that cannot be decoded.
+
+    Raises:
+      LicError: nothing was left.
+    """
+    names, photographs, skipped = [], [], []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            skipped.append((path.name, f"cannot be read: {error}"))
+            continue
+        if min(pixels.shape[:2]) < smallest_side:
+            skipped.append((path.name, f"{pixels.shape[1]}×{pixels.shape[0]} is smaller than {smallest_side} pixels"))
+            continue
+        names.append(path.name)
+        photographs.append(pixels)
+    if not photographs:
+        name, reason = skipped[0]
+        raise LicError(f"none of {len(paths)} images can be used; the first, {name}, {reason}")
+    return PhotographFolder(tuple(names), tuple(photographs), tuple(skipped))
+
+
+def split_held_out(paths: list[Path], fraction: float) -> tuple[list[Path], list[Path]]:
+    """Splits files into (training, held out) by a hash of the name: adding files moves none of the others."""
+
+    def position(path: Path) -> float:
+        return int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4]) / 2**32
+
+    training = [path for path in paths if position(path) >= fraction]
+    held_out = [path for path in paths if position(path) < fraction]
+    return training, held_out
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop(grain.transforms.RandomMap):
+    """A random square of a photograph at a random smaller scale, mirrored half of the time.
+
+    Downscaling is log-uniform in [min_scale, 1] as far as the photograph is large enough. It makes more sizes of every
+    texture and hides the blocks that the photographs' own JPEG compression left.
+    """
+
+    size: int
+    min_scale: float = 0.5
+
+    def random_map(
+        self, photograph: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "size size 3"]:
+        height, width, _ = photograph.shape
+        largest = min(height, width, self.size / self.min_scale)
+        side = min(int(self.size * (largest / self.size) ** rng.random()), height, width)
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        crop = photograph[top : top + side, left : left + side]
+        if side != self.size:
+            crop = np.asarray(Image.fromarray(crop).resize((self.size, self.size), Image.Resampling.LANCZOS))
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def crop_batches(
+    photographs: PhotographFolder, crop_size: int, batch_size: int, seed: int, start: int = 0, min_scale: float = 0.5
+):
+    """An endless iterator over batches uint8 [batch, crop, crop, 3], from batch `start` on."""
+    dataset = (
+        grain.MapDataset.source(photographs)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(RandomCrop(crop_size, min_scale))
+        .batch(batch_size)
+    )
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+    return iter(dataset[start:].to_iter_dataset(options))
+
+
+def fixed_crops(
+    photographs: PhotographFolder, crop_size: int, count: int, seed: int
+) -> UInt8[np.ndarray, "count size size 3"]:
+    """A fixed set of crops at full scale, for validation: crop i is of photograph i mod len."""
+    rng = np.random.default_rng(seed)
+    crops = []
+    for index in range(count):
+        photograph = photographs[index % len(photographs)]
+        top = rng.integers(photograph.shape[0] - crop_size + 1)
+        left = rng.integers(photograph.shape[1] - crop_size + 1)
+        crops.append(photograph[top : top + crop_size, left : left + crop_size])
+    return np.stack(crops)

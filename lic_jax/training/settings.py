@@ -1,0 +1,96 @@
+"""What decides a training's and a refit's result, as data. No framework is imported here: the command line reads it."""
+
+import dataclasses
+from typing import Literal
+
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError, unknown_name
+
+LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
+"""The trade-offs of the published models, low rate first."""
+
+SCHEDULES = ("constant", "linear", "exponential", "gap", "stochastic_gap")
+"""How β may grow during a refit (`quantization.annealing`)."""
+
+Relaxation = Literal["mixed", "noise"]
+"""What stands in for quantization in training: noise for the rate and hard values for the synthesis, or noise alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorSettings:
+    """Everything that decides a training's result.
+
+    Attributes:
+      model: the architecture.
+      rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
+      step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
+      relaxation: what stands in for quantization: "mixed" or "noise".
+      crop_size: side of the training crops, a multiple of 64.
+      batch_size: crops a step.
+      hyperprior_steps: steps of the hyperprior alone, on the frozen KLT codec.
+      steps: steps in all.
+      learning_rate: Adam's, after warm-up; the linear transforms, whose weights are small, learn at a tenth of it.
+      decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.
+      seed: of initialization, crops and noise.
+      held_out: the fraction of the photographs kept for validation.
+      validate_every: steps between validations, which are also the steps between log rows and checkpoints.
+    """
+
+    model: ModelConfig = ModelConfig()
+    rd_lambda: float = 0.01
+    step_range: float = 2.0
+    relaxation: Relaxation = "mixed"
+    crop_size: int = 128
+    batch_size: int = 8
+    hyperprior_steps: int = 5_000
+    steps: int = 20_000
+    learning_rate: float = 5e-4
+    decay_fraction: float = 0.3
+    seed: int = 0
+    held_out: float = 0.05
+    validate_every: int = 500
+
+    def __post_init__(self):
+        if self.crop_size % 64 or self.crop_size <= 0:
+            raise LicError(f"crop size {self.crop_size} is not a positive multiple of 64; use 128 or 256")
+        if not 0 <= self.hyperprior_steps <= self.steps:
+            raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class RefitSettings:
+    """How quantizers are fitted.
+
+    Attributes:
+      lambdas: the trade-offs, increasing; one pair of quantizers each.
+      latent_components: T of the latent's quantizer.
+      hyper_components: T of the hyper latent's quantizer.
+      learning_rate: Adam's at the start; it falls to zero along a cosine.
+      steps: batches seen.
+      crop_size: side of the crops that a folder's photographs are cut into, a multiple of 64.
+      batch_size: crops a step.
+      seed: of the crops and of stochastic annealing.
+      inverse_temperature: the initial β, in units of 1/step of each quantizer's start.
+      gap_rate: β grows by this times the gap each step, for the schedules that look at it.
+      schedule: how β grows, one of `SCHEDULES`.
+    """
+
+    lambdas: tuple[float, ...] = LAMBDAS
+    latent_components: int = 254
+    hyper_components: int = 126
+    learning_rate: float = 3e-3
+    steps: int = 300
+    crop_size: int = 128
+    batch_size: int = 8
+    seed: int = 0
+    inverse_temperature: float = 10.0
+    gap_rate: float = 15.0
+    schedule: str = "gap"
+
+    def __post_init__(self):
+        if not self.lambdas or any(value <= 0 for value in self.lambdas):
+            raise LicError(f"lambdas {self.lambdas} are not positive numbers; give one or more, e.g. 0.005 0.01 0.02")
+        if list(self.lambdas) != sorted(set(self.lambdas)):
+            raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("annealing schedule", self.schedule, SCHEDULES)

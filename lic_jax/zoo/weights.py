@@ -1,0 +1,60 @@
+"""Weights files: safetensors with the model's configuration in the header. Reading one needs NumPy alone."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from lic_jax.errors import LicError
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
+    """Nested dicts of arrays → one dict, names joined by slashes."""
+    flat = {}
+    for name, leaf in tree.items():
+        path = f"{prefix}{name}"
+        if isinstance(leaf, dict):
+            flat.update(flatten(leaf, f"{path}/"))
+        else:
+            flat[path] = np.asarray(leaf)
+    return flat
+
+
+def unflatten(flat: dict[str, np.ndarray]) -> dict:
+    """The inverse of `flatten`."""
+    tree: dict = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
+    """Writes a tree of arrays beside `path`, then renames: a reader sees the old file or the whole new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file({name: np.ascontiguousarray(leaf) for name, leaf in flatten(tree).items()}, unfinished, metadata)
+    os.replace(unfinished, path)
+
+
+def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
+    """Reads a weights file: (tree of arrays, metadata).
+
+    Raises:
+      LicError: no such file, or not a safetensors file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LicError(f"no weights file {path}; name a shipped model or a file written by `lic train` or `lic refit`")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return unflatten(flat), file.metadata() or {}
+    except SafetensorError as error:
+        raise LicError(f"{path} is not a weights file of lic ({error}); train or copy it again") from error

@@ -1,0 +1,104 @@
+import io
+
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, JpegImagePlugin
+
+from lic_jax.errors import LicError
+from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure, webp
+from lic_jax.evaluation.rate_distortion import is_monotone
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    return skimage.data.chelsea()[:200, 100:301]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    codec=st.sampled_from(sorted(CLASSICAL)),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    quality=st.integers(1, 100),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_file_decodes_to_an_image_of_its_size(codec, height, width, quality, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    stream = CLASSICAL[codec].encode(image, quality)
+    decoded = decode(stream)
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == image.shape
+    assert CLASSICAL[codec].encode(image, quality) == stream
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_the_qualities_trace_a_rising_curve(name, photograph):
+    codec = CLASSICAL[name]
+    points = [measure(codec, photograph, quality) for quality in codec.qualities]
+    bpp, psnr_db, ms_ssim = zip(*points, strict=True)
+    assert is_monotone(bpp, psnr_db)
+    assert is_monotone(bpp, ms_ssim)
+    assert bpp[0] < 0.6
+    assert psnr_db[-1] > 36
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_measured_rate_is_the_bytes_of_the_file(name, photograph):
+    codec = CLASSICAL[name]
+    height, width, _ = photograph.shape
+    assert measure(codec, photograph, 50).bpp * height * width / 8 == pytest.approx(len(codec.encode(photograph, 50)))
+
+
+def test_jpeg_is_baseline_444_with_tables_of_its_own(photograph):
+    stream = jpeg(photograph, 50)
+    with Image.open(io.BytesIO(stream)) as file:
+        assert file.format == "JPEG"
+        assert JpegImagePlugin.get_sampling(file) == 0
+        assert "progressive" not in file.info
+    plain = io.BytesIO()
+    Image.fromarray(photograph).save(plain, "JPEG", quality=50, subsampling=0)
+    assert len(stream) < plain.tell()
+    np.testing.assert_array_equal(decode(stream), np.asarray(Image.open(plain)))
+
+
+def test_webp_is_the_lossy_format(photograph):
+    assert webp(photograph, 50)[12:16] == b"VP8 "
+
+
+@pytest.mark.parametrize("encode", [jpeg, webp])
+@pytest.mark.parametrize("quality", [-1, 0, 101])
+def test_qualities_outside_the_range_are_refused(encode, quality, photograph):
+    with pytest.raises(LicError, match=f"quality {quality} is outside 1 to 100"):
+        encode(photograph, quality)
+
+
+@pytest.mark.parametrize(("encode", "longest"), [(jpeg, 65500), (webp, 16383)])
+def test_images_that_a_format_cannot_hold_are_refused(encode, longest):
+    with pytest.raises(LicError, match=f"cannot hold this {longest + 1}x1 image"):
+        encode(np.zeros((1, longest + 1, 3), np.uint8), 50)
+
+
+@settings(deadline=None, max_examples=30)
+@given(encode=st.sampled_from([jpeg, webp]), kept=st.floats(0, 0.9))
+def test_truncated_files_are_refused(encode, kept):
+    stream = encode(skimage.data.chelsea()[:64, 100:164], 50)
+    with pytest.raises(LicError, match="no readable JPEG or WebP file"):
+        decode(stream[: int(kept * len(stream))])
+
+
+def test_a_header_that_claims_a_huge_image_is_refused(photograph):
+    stream = bytearray(jpeg(photograph, 50))
+    size = stream.index(b"\xff\xc0") + 5  # after the marker, its length and the precision
+    stream[size : size + 4] = b"\xff\xdc\xff\xdc"
+    with pytest.raises(LicError, match="no readable JPEG or WebP file"):
+        decode(bytes(stream))
+
+
+def test_other_formats_are_refused(photograph):
+    png = io.BytesIO()
+    Image.fromarray(photograph).save(png, "PNG")
+    with pytest.raises(LicError, match="no readable JPEG or WebP file"):
+        decode(png.getvalue())
