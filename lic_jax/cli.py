@@ -19,7 +19,7 @@ Positional = tyro.conf.Positional
 Model = Annotated[str, tyro.conf.arg(metavar="MODEL", help="a shipped model's name, or a file written by `lic refit`")]
 Flat = tyro.conf.OmitArgPrefixes
 
-DEFAULT_RATE = 3.0
+_ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
 
 
 def compress(
@@ -100,9 +100,7 @@ def info(
 def evaluate(
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
     csv: Annotated[Path | None, tyro.conf.arg(help="write every measurement here")] = None,
-    rates: Annotated[
-        tuple[float, ...], tyro.conf.arg(help="by default the fitted rates and two between each pair")
-    ] = (),
+    rates: Annotated[tuple[float, ...], tyro.conf.arg(help="by default the fitted ones and two between each")] = (),
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Measure rate, quality and time on a folder of images, from real files' bytes."""
@@ -119,7 +117,7 @@ def evaluate(
 def train(
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
     out: Annotated[Path, tyro.conf.arg(help="checkpoints, log and weights; the same command goes on from there")],
-    settings: Flat[AnchorSettings] = AnchorSettings(),
+    settings: Flat[AnchorSettings] = _ANCHOR,
 ) -> None:
     """Train an anchor; killed at any moment, the same command goes on where it was."""
     from lic_jax.training.anchor import train_anchor
@@ -132,7 +130,7 @@ def refit(
     anchor: Annotated[Positional[Path], tyro.conf.arg(metavar="ANCHOR", help="weights written by `lic train`")],
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
     out: Annotated[Path, tyro.conf.arg(help="the model to write: weights and quantizers, for `--model`")],
-    settings: Flat[RefitSettings] = RefitSettings(),
+    settings: Flat[RefitSettings] = _REFIT,
 ) -> None:
     """Fit one pair of quantizers for each λ against a frozen anchor."""
     from lic_jax.training.refit import refit_anchor

@@ -167,11 +167,16 @@ class TrainingLog:
 
 
 def _check_settings(path: Path, settings: AnchorSettings) -> None:
-    """Writes the settings beside the checkpoints, or refuses to go on with others (more or fewer steps are allowed)."""
+    """Writes the settings beside the checkpoints, or refuses to go on with others.
+
+    What shapes the time to come alone may change: the number of steps and when the learning rate begins to fall.
+    """
     asked = json.loads(json.dumps(dataclasses.asdict(settings)))
     if path.exists():
         found = json.loads(path.read_text())
-        differing = [name for name in asked if asked[name] != found.get(name) and name != "steps"]
+        differing = [
+            name for name in asked if asked[name] != found.get(name) and name not in ("steps", "decay_fraction")
+        ]
         if differing:
             name = differing[0]
             raise LicError(
@@ -228,6 +233,8 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
     progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
     for stage in stages:
+        if int(state.step) > stage.last_step:
+            continue
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
         state = _run_stage(settings, stage, state, batches, validation_crops, manager, log, progress)

@@ -357,13 +357,12 @@ def refit_anchor(
     model = HyperpriorModel(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
     quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
-    save_bundle(out, config, params, settings.lambdas, *in_fixed_point(quantizers))
+    save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
 
     crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
     bpp, mse = evaluate_quantizers(model, params, quantizers, crops, settings.lambdas, settings.batch_size)
-    rows = [
-        f"{rate:4}  {rd_lambda:8g}  {rate_bpp:6.3f}  {float(psnr(rate_mse)):7.2f}  {rate_bpp + rd_lambda * rate_mse:9.4f}"
-        for rate, (rd_lambda, rate_bpp, rate_mse) in enumerate(zip(settings.lambdas, bpp, mse, strict=True))
-    ]
-    title = f"{len(crops)} crops held out, rates estimated:\nrate         λ     bpp  PSNR dB  objective\n"
-    return title + "\n".join(rows)
+    lines = [f"{len(crops)} crops held out, rates estimated:", "rate         λ     bpp  PSNR dB  objective"]
+    for rate, (rd_lambda, rate_bpp, rate_mse) in enumerate(zip(settings.lambdas, bpp, mse, strict=True)):
+        objective = rate_bpp + rd_lambda * rate_mse
+        lines.append(f"{rate:4}  {rd_lambda:8g}  {rate_bpp:6.3f}  {float(psnr(rate_mse)):7.2f}  {objective:9.4f}")
+    return "\n".join(lines)

@@ -23,6 +23,7 @@ class Bundle:
     Attributes:
       config: the architecture.
       params: the anchor's weights, float32.
+      rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
       latent_quantizers, hyper_quantizers: one of each per fitted rate.
       fingerprint: 4 bytes of a hash over all of the above.
@@ -30,6 +31,7 @@ class Bundle:
 
     config: ModelConfig
     params: dict
+    rd_lambda: float
     lambdas: tuple[float, ...]
     latent_quantizers: tuple[FixedPointQuantizer, ...]
     hyper_quantizers: tuple[FixedPointQuantizer, ...]
@@ -89,6 +91,7 @@ def save_bundle(
     path: Path,
     config: ModelConfig,
     params: dict,
+    rd_lambda: float,
     lambdas: tuple[float, ...],
     latent_quantizers: tuple[FixedPointQuantizer, ...],
     hyper_quantizers: tuple[FixedPointQuantizer, ...],
@@ -99,7 +102,12 @@ def save_bundle(
         "quantizers": {"latent": _stack(latent_quantizers), "hyper_latent": _stack(hyper_quantizers)},
     }
     fingerprint = _fingerprint(config, flatten(tree))
-    metadata = {"config": config.to_json(), "lambdas": json.dumps(list(lambdas)), "fingerprint": fingerprint.hex()}
+    metadata = {
+        "config": config.to_json(),
+        "rd_lambda": repr(rd_lambda),
+        "lambdas": json.dumps(list(lambdas)),
+        "fingerprint": fingerprint.hex(),
+    }
     save_weights(path, tree, metadata)
 
 
@@ -126,6 +134,7 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(
         config,
         {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()},
+        float(metadata["rd_lambda"]),
         tuple(json.loads(metadata["lambdas"])),
         quantizers["latent"],
         quantizers["hyper_latent"],

@@ -1,13 +1,13 @@
 """Weights files: safetensors with the model's configuration in the header. Reading one needs NumPy alone."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize
 
 from lic_jax.errors import LicError
+from lic_jax.files import write_bytes
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
@@ -35,12 +35,11 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
 
 
 def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
-    """Writes a tree of arrays beside `path`, then renames: a reader sees the old file or the whole new one."""
+    """Writes a tree of arrays as safetensors, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: np.ascontiguousarray(leaf) for name, leaf in flatten(tree).items()}, unfinished, metadata)
-    os.replace(unfinished, path)
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flatten(tree).items()}
+    write_bytes(path, serialize(arrays, metadata))
 
 
 def load_weights(path: Path) -> tuple[dict, dict[str, str]]:

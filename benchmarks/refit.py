@@ -1,0 +1,53 @@
+"""What does fitting seven quantizers at once cost, against fitting one?
+
+    python benchmarks/refit.py
+
+One step of each, same process, same batch, for two anchors with random weights: the shipped architecture, whose
+analysis was kept small for training on two cores, and one with the published width of analysis.
+"""
+
+import jax
+import numpy as np
+from timing import median_seconds
+
+from lic_jax.config import ModelConfig
+from lic_jax.model import HyperpriorModel, initialize, to_network_domain
+from lic_jax.training.refit import refit
+from lic_jax.training.settings import LAMBDAS, RefitSettings
+
+ANCHORS = {
+    "shipped architecture": ModelConfig(),
+    "analysis 256, 256, 256": ModelConfig(analysis_channels=(256, 256, 256)),
+}
+
+
+def main() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+    print("one refit step on 8 crops of 128×128, median ms")
+    print(f"{'anchor':26} {'analysis':>9} {'one λ':>9} {'seven λ':>9} {'ratio':>6}")
+    for name, config in ANCHORS.items():
+        params = initialize(config, jax.random.key(0))
+        model = HyperpriorModel(config)
+        functions = {
+            "analysis": analysis(model, params, pixels),
+            "one": refit_step(model, params, pixels, (0.01,)),
+            "seven": refit_step(model, params, pixels, LAMBDAS),
+        }
+        ms = {which: 1e3 * seconds for which, seconds in median_seconds(functions, rounds=7).items()}
+        ratio = ms["seven"] / ms["one"]
+        print(f"{name:26} {ms['analysis']:9.0f} {ms['one']:9.0f} {ms['seven']:9.0f} {ratio:6.2f}", flush=True)
+
+
+def analysis(model, params, pixels):
+    encode = jax.jit(lambda pixels: model.apply({"params": params}, to_network_domain(pixels), method="encode"))
+    return lambda: encode(pixels)
+
+
+def refit_step(model, params, pixels, lambdas):
+    process = refit(model, params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
+    update, state = jax.jit(process.update), process.init()
+    return lambda: update(state, pixels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""One anchor, a whole rate–distortion curve.
+
+Fits seven quantizers for seven λ to the frozen weights of a shipped model, in one program; compresses every photograph
+at those rates and at two interpolated rates between each pair; decompresses the files; and draws rate against
+distortion, beside JPEG and WebP.
+
+    python experiments/rd_curve.py                     # the sample photographs of scikit-image
+    python experiments/rd_curve.py --images photos/    # your own
+
+The quantizers are fitted to crops of the photographs that are then compressed: what an owner of many photographs would
+do. `lic evaluate` measures the shipped quantizers, which have seen none of them.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from lic_jax import zoo
+from lic_jax.codec import Codec
+from lic_jax.evaluation.classical import CLASSICAL, measure
+from lic_jax.evaluation.codec import default_rates, mean_rows, measure_image, write_csv
+from lic_jax.evaluation.rate_distortion import bd_rate
+from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.model import HyperpriorModel
+from lic_jax.training.data import PhotographFolder, fixed_crops
+from lic_jax.training.refit import fit_rate_distortion_curve, in_fixed_point
+from lic_jax.training.settings import LAMBDAS, RefitSettings
+from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
+
+SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+"""The colour photographs inside the scikit-image package."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to fit and where to write.
+
+    Attributes:
+      images: a folder of photographs; the samples of scikit-image if none is given.
+      model: a shipped model's name or a file; its weights are the anchor.
+      out: the folder for curve.csv, curve.png, the fitted model and the streams.
+      lambdas: the trade-offs, increasing.
+      steps: of the refit.
+      crops: how many crops of the photographs it draws from.
+      seed: of the crops and of the refit's batches.
+    """
+
+    images: Path | None = None
+    model: str = zoo.DEFAULT
+    out: Path = Path("runs/rd_curve")
+    lambdas: tuple[float, ...] = LAMBDAS
+    steps: int = 120
+    crops: int = 96
+    seed: int = 0
+
+
+class CurvePoint(NamedTuple):
+    """A row of curve.csv: the mean over the photographs. For reference codecs `rate` is their quality."""
+
+    codec: str
+    kind: str
+    rate: float
+    bpp: float
+    psnr_db: float
+    ms_ssim: float
+
+
+def sample_photographs() -> dict[str, RGB]:
+    """scikit-image's sample photographs by name."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    return {Path(name).stem: read_image(folder / name) for name in SAMPLES}
+
+
+def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
+    """Fits the quantizers and gives the model that they make with the anchor."""
+    anchor = load_bundle(zoo.path_of(settings.model))
+    folder = PhotographFolder(tuple(photographs), tuple(photographs.values()), ())
+    crops = fixed_crops(folder, 128, settings.crops, settings.seed)
+    curve = fit_rate_distortion_curve(
+        HyperpriorModel(anchor.config),
+        anchor.params,
+        crops,
+        settings.lambdas,
+        anchor_lambda=anchor.rd_lambda,
+        settings=RefitSettings(steps=settings.steps),
+        seed=settings.seed,
+    )
+    path = settings.out / "model.safetensors"
+    save_bundle(
+        path, anchor.config, anchor.params, anchor.rd_lambda, settings.lambdas, *in_fixed_point(curve.quantizers)
+    )
+    return load_bundle(path)
+
+
+class StreamFiles:
+    """The codec, by way of files: streams are written to a folder and decoded from there."""
+
+    def __init__(self, codec: Codec, folder: Path, name: str):
+        self._codec, self._folder, self._name = codec, folder, name
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def analyse(self, image):
+        return self._codec.analyse(image)
+
+    def code(self, analysed, rate):
+        path = self._folder / f"{self._name}_{rate:.2f}.lic"
+        path.write_bytes(self._codec.code(analysed, rate))
+        return path.read_bytes()
+
+    def decompress(self, data):
+        return self._codec.decompress(data)
+
+
+def our_curve(settings: Settings, bundle: Bundle, photographs: dict[str, RGB]) -> list[CurvePoint]:
+    """The mean over the photographs at every fitted and interpolated rate."""
+    codec = Codec(bundle)
+    rows = []
+    for name, image in tqdm(photographs.items(), desc="compress", unit="image"):
+        files = StreamFiles(codec, settings.out / "streams", name)
+        rows += measure_image(files, name, image, default_rates(bundle.highest_rate))
+    return [
+        CurvePoint("lic_jax", "fitted" if row.rate == int(row.rate) else "interpolated", *row[1:5])
+        for row in mean_rows(rows)
+    ]
+
+
+def reference_curves(photographs: dict[str, RGB]) -> list[CurvePoint]:
+    """JPEG and WebP at their qualities, means over the photographs."""
+    points = []
+    for name, codec in CLASSICAL.items():
+        for quality in tqdm(codec.qualities, desc=name, unit="quality"):
+            measured = np.mean([measure(codec, image, quality) for image in photographs.values()], axis=0)
+            points.append(CurvePoint(name, "reference", quality, *measured.tolist()))
+    return points
+
+
+def draw(points: list[CurvePoint], path: Path, title: str) -> None:
+    """Rate against PSNR, readable in greyscale."""
+    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    for codec, style in (("webp", "--"), ("jpeg", ":")):
+        curve = sorted((point.bpp, point.psnr_db) for point in points if point.codec == codec)
+        label = {"webp": "WebP", "jpeg": "JPEG 4:4:4"}[codec]
+        axes.plot(*zip(*curve, strict=True), style, color="0.45", linewidth=1.6, label=label)
+    ours = sorted((point.bpp, point.psnr_db, point.kind) for point in points if point.codec == "lic_jax")
+    axes.plot([bpp for bpp, _, _ in ours], [psnr for _, psnr, _ in ours], "-", color="tab:blue", linewidth=1.8)
+    for kind, face, label in (
+        ("fitted", "tab:blue", "lic_jax: one anchor, refitted quantizers"),
+        ("interpolated", "white", "lic_jax: quantizers interpolated between them"),
+    ):
+        curve = [(bpp, psnr) for bpp, psnr, of_kind in ours if of_kind == kind]
+        axes.plot(*zip(*curve, strict=True), "o", color="tab:blue", markerfacecolor=face, markersize=5.5, label=label)
+    widest = max(bpp for bpp, _, _ in ours) * 1.15
+    visible = [point.psnr_db for point in points if point.bpp <= widest]
+    axes.set(xlim=(0, widest), ylim=(min(visible) - 0.5, max(visible) + 0.5))
+    axes.set(xlabel="rate in bits per pixel (file size)", ylabel="PSNR in dB", title=title)
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def table(points: list[CurvePoint]) -> str:
+    """Our rates with what each gives."""
+    lines = [f"{'rate':>5}  {'kind':12}  {'bpp':>6}  {'PSNR dB':>7}  {'MS-SSIM':>7}"]
+    for point in points:
+        if point.codec == "lic_jax":
+            lines.append(
+                f"{point.rate:5.2f}  {point.kind:12}  {point.bpp:6.3f}  {point.psnr_db:7.2f}  {point.ms_ssim:7.4f}"
+            )
+    return "\n".join(lines)
+
+
+def bd_rates(points: list[CurvePoint]) -> dict[str, float]:
+    """BD-rate of our curve in percent, against each reference codec."""
+    curve = {
+        codec: np.array([(point.bpp, point.psnr_db) for point in points if point.codec == codec]).T
+        for codec in ("lic_jax", *CLASSICAL)
+    }
+    return {codec: bd_rate(*curve["lic_jax"], *curve[codec]) for codec in CLASSICAL}
+
+
+def main(settings: Settings) -> None:
+    settings.out.mkdir(parents=True, exist_ok=True)
+    if settings.images is None:
+        photographs = sample_photographs()
+    else:
+        photographs = {path.stem: read_image(path) for path in image_paths(settings.images)}
+    bundle = fit(settings, photographs)
+    points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
+    write_csv(settings.out / "curve.csv", points)
+    draw(
+        points, settings.out / "curve.png", f"One model, {len(settings.lambdas)} quantizers: {len(photographs)} images"
+    )
+    print(table(points))
+    for codec, rate in bd_rates(points).items():
+        print(f"BD-rate against {codec}: {rate:+.1f} %")
+    print(f"{settings.out / 'curve.csv'} and {settings.out / 'curve.png'} written ({jax.default_backend()})")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,100 @@
+"""What tests of several folders need: the data beside the repository, and a model small enough to test with.
+
+A test that asks for something that is absent is skipped with the reason.
+"""
+
+import os
+from pathlib import Path
+
+# Tests compile much and compute little: LLVM's expensive passes cost minutes here and gain nothing.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lic_jax.config import ModelConfig
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+def _folder(*names):
+    folder = SHARED.joinpath(*names)
+    if not folder.is_dir():
+        pytest.skip(f"the shared folder {folder} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Numbers computed with the published implementations; its README says what they are."""
+    return _folder("reference")
+
+
+@pytest.fixture(scope="session")
+def kodak():
+    """The 24 test photographs."""
+    return _folder("data", "kodak")
+
+
+@pytest.fixture(scope="session")
+def train_photographs():
+    """The photographs to train on."""
+    return _folder("data", "train")
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Sixteen small synthetic photographs, uint8 RGB: smooth shading with edges and some grain."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:96, :128] / 96
+    images = []
+    for _ in range(16):
+        slope, phase, colour = rng.normal(size=(3, 3))
+        shading = np.sin(3 * (slope[0] * rows + slope[1] * columns) + phase[0])[..., None] * colour
+        edge = (rows * phase[1] + columns * phase[2] > 0.3)[..., None] * slope
+        grain = rng.normal(scale=0.05, size=(96, 128, 3))
+        images.append(np.clip(127 + 50 * (shading + edge + grain), 0, 255).astype(np.uint8))
+    return images
+
+
+@pytest.fixture(scope="session")
+def photograph_folder(photographs, tmp_path_factory):
+    """The same photographs as PNG files."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for index, image in enumerate(photographs):
+        Image.fromarray(image).save(folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """The whole architecture in a few thousand weights."""
+    return ModelConfig(
+        analysis_channels=(4, 4, 4), latent_channels=12, hyper_channels=4, synthesis="two_layer", synthesis_channels=12
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tiny_config, photographs):
+    """Weights at the KLT start: untrained, but already a codec."""
+    import jax
+
+    from lic_jax.model import initialize
+    from lic_jax.training.klt import klt_start
+
+    return klt_start(initialize(tiny_config, jax.random.key(0)), tiny_config, photographs, 0.01, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tiny_config, tiny_params, tmp_path_factory):
+    """A codec's model with three unfitted rates."""
+    from lic_jax.training.refit import in_fixed_point, start_quantizers
+    from lic_jax.training.settings import RefitSettings
+    from lic_jax.zoo.bundle import save_bundle
+
+    settings = RefitSettings(lambdas=(0.0025, 0.01, 0.04))
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    quantizers = in_fixed_point(start_quantizers(settings, 0.01))
+    save_bundle(path, tiny_config, tiny_params, 0.01, settings.lambdas, *quantizers)
+    return path

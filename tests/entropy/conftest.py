@@ -1,0 +1,39 @@
+"""What tests of the entropy coding need: a machine with fewer instructions than this one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SWITCHED_OFF = 'import numpy; assert not numpy.show_config(mode="dicts")["SIMD Extensions"].get("found")'
+
+
+@pytest.fixture(scope="session")
+def plain_machine():
+    """Runs a Python program as on a machine without this one's vector instructions; gives what it prints.
+
+    NumPy picks its kernels by the processor; here it is told that the processor has none of what they were made for.
+    """
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if not found:
+        pytest.skip("this NumPy uses no vector instructions beyond its baseline: there is nothing to switch off")
+
+    def run(program):
+        environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(found), "OPENBLAS_CORETYPE": "Prescott"}
+        program = f"{SWITCHED_OFF}\n{program}"
+        result = subprocess.run(
+            [sys.executable, "-W", "error::ImportWarning", "-c", program],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    return run

@@ -1,0 +1,202 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lic_jax import bitstream, cli
+from lic_jax.images import read_image
+
+
+@pytest.fixture(scope="module")
+def lic(tiny_model_file):
+    """Runs a command on the tiny model: (exit code)."""
+
+    def run(command, *arguments, with_model=True):
+        model = ["--model", str(tiny_model_file)] if with_model else []
+        return cli.main([command, *map(str, arguments), *model])
+
+    return run
+
+
+@pytest.fixture
+def stream(lic, photograph_folder, tmp_path):
+    path = tmp_path / "a.lic"
+    assert lic("compress", photograph_folder / "00.png", path) == 0
+    return path
+
+
+@pytest.fixture(autouse=True)
+def middle_rate(monkeypatch):
+    """The tiny model has rates 0 to 2; the command's default is the shipped model's middle, 3."""
+    original = cli.main
+
+    def main(arguments):
+        if arguments[0] == "compress" and "--rate" not in arguments:
+            arguments = [*arguments, "--rate", "1"]
+        return original(arguments)
+
+    monkeypatch.setattr(cli, "main", main)
+
+
+def test_compress_and_decompress(lic, stream, photograph_folder, tmp_path, capsys):
+    assert lic("decompress", stream, tmp_path / "a.png") == 0
+    original = read_image(photograph_folder / "00.png")
+    decoded = read_image(tmp_path / "a.png")
+    assert decoded.shape == original.shape
+    assert np.mean((decoded.astype(float) - original) ** 2) < 300
+
+
+def test_info_tells_what_the_stream_holds(lic, stream, capsys):
+    capsys.readouterr()
+    assert lic("info", stream, "--json", with_model=False) == 0
+    facts = json.loads(capsys.readouterr().out)
+    data = stream.read_bytes()
+    assert (facts["height"], facts["width"], facts["rate"]) == (96, 128, 1.0)
+    assert facts["bytes"] == len(data) == sum(facts["segments"].values())
+    assert facts["bpp"] == pytest.approx(8 * len(data) / (96 * 128))
+    assert facts["fingerprint"] == data[5:9].hex()
+    assert lic("info", stream, with_model=False) == 0
+    assert "128×96 pixels" in capsys.readouterr().out
+
+
+def test_info_loads_no_framework(stream):
+    code = (
+        "import sys; from lic_jax.cli import main; main(['info', sys.argv[1]]);"
+        "print(sorted({'jax', 'flax', 'optax', 'grain', 'orbax', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(stream)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def damage(data, how):
+    header = bytearray(data)
+    if how == "truncated":
+        return data[:-5]
+    if how == "cut in the header":
+        return data[:20]
+    if how == "prolonged":
+        return data + b"0"
+    if how == "empty":
+        return b""
+    if how == "not a stream":
+        return b"\x89PNG" + data
+    if how == "damaged header":
+        header[13] ^= 1
+    if how == "damaged hyper latent":
+        header[bitstream.HEADER_BYTES] ^= 1
+    if how == "damaged latent":
+        header[-1] ^= 1
+    if how == "other version":
+        header[3] = 9
+    if how == "other coder":
+        header[4] = 9
+    if how == "other model":
+        stream = bitstream.unpack(data)
+        return bitstream.pack(bitstream.Stream(b"abcd", *(getattr(stream, n) for n in FIELDS)))
+    if how == "no height":
+        header[9:11] = b"\0\0"
+    if how == "absurd size":
+        header[9:13] = b"\xff\xff\xff\xff"
+    return bytes(header)
+
+
+FIELDS = ("height", "width", "rate_units", "hyper_latent", "latent")
+MESSAGES = {
+    "truncated": "truncated",
+    "cut in the header": "truncated",
+    "prolonged": "ends at byte",
+    "empty": "is empty",
+    "not a stream": "not a lic stream",
+    "damaged header": "damaged",
+    "damaged hyper latent": "hyper latent segment is damaged",
+    "damaged latent": "latent segment is damaged",
+    "other version": "version 9",
+    "other coder": "coder 9",
+    "other model": "made by model 61626364",
+    "no height": "image size",
+    "absurd size": "65535×65535",
+}
+
+
+@pytest.mark.parametrize("how", MESSAGES)
+def test_every_bad_stream_has_its_error(lic, stream, tmp_path, capsys, how):
+    bad, out = tmp_path / "bad.lic", tmp_path / "bad.png"
+    bad.write_bytes(damage(stream.read_bytes(), how))
+    capsys.readouterr()
+    assert lic("decompress", bad, out) == 2
+    error = capsys.readouterr().err
+    assert MESSAGES[how] in error and error.count("\n") == 1 and error.startswith("lic: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "bad.lic"]
+
+
+def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
+    Image.new("RGBA", (8, 8)).save(tmp_path / "alpha.png")
+    out = tmp_path / "out.lic"
+    good = photograph_folder / "00.png"
+    for arguments, message in (
+        ((tmp_path / "none.png", out), "cannot be read"),
+        ((tmp_path / "alpha.png", out), "transparency"),
+        ((good, out, "--rate", "7.3"), "rate 7.3 is outside this model's rates, 0 to 2"),
+        ((good, tmp_path / "none" / "out.lic"), "cannot be written"),
+    ):
+        assert lic("compress", *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert lic("compress", good, out, "--model", "nonsense", with_model=False) == 2
+    assert "neither a file nor a shipped model" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_output_that_is_no_image_is_refused_before_work(lic, stream, tmp_path, capsys):
+    assert lic("decompress", stream, tmp_path / "a.txt") == 2
+    assert "does not end like an image" in capsys.readouterr().err
+
+
+def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, image in enumerate(photographs[:2]):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    assert lic("evaluate", folder, "--csv", tmp_path / "rows.csv", "--rates", 0, 1.5) == 0
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "rate", "bpp", "psnr_db", "ms_ssim", "encode_s", "decode_s"]
+    assert [(row["image"], float(row["rate"])) for row in rows] == [
+        (name, rate) for name in ("0", "1", "mean") for rate in (0, 1.5)
+    ]
+    for rate in (0, 1.5):
+        of_rate = {row["image"]: row for row in rows if float(row["rate"]) == rate}
+        mean = (float(of_rate["0"]["bpp"]) + float(of_rate["1"]["bpp"])) / 2
+        assert float(of_rate["mean"]["bpp"]) == pytest.approx(mean, rel=1e-4)
+    assert "PSNR dB" in capsys.readouterr().out
+
+
+def test_evaluate_covers_all_rates_by_default():
+    from lic_jax.evaluation.codec import default_rates
+
+    assert len(default_rates(6)) == 19
+    assert set(range(7)) <= set(default_rates(6))
+
+
+def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photograph_folder, tmp_path, capsys):
+    from lic_jax.zoo.weights import save_weights
+
+    anchor, out = tmp_path / "anchor.safetensors", tmp_path / "model.safetensors"
+    save_weights(anchor, tiny_params, {"config": tiny_config.to_json(), "rd_lambda": "0.01"})
+    arguments = ("--lambdas", 0.005, 0.02, "--steps", 3, "--crop-size", 64, "--batch-size", 2)
+    assert lic("refit", anchor, photograph_folder, "--out", out, *arguments, with_model=False) == 0
+    assert "held out" in capsys.readouterr().out
+    image = photograph_folder / "03.png"
+    assert cli.main(["compress", str(image), str(tmp_path / "b.lic"), "--rate", "0.5", "--model", str(out)]) == 0
+    assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "train", "refit"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: lic " + command in capsys.readouterr().out

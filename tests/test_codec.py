@@ -1,0 +1,160 @@
+import dataclasses
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lic_jax import bitstream
+from lic_jax.codec import Codec, pad_to_multiple
+from lic_jax.entropy.bins import bin_edges
+from lic_jax.errors import LicError
+from lic_jax.evaluation.metrics import psnr
+from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
+from lic_jax.quantization.fixed_point import UNIT
+from lic_jax.zoo.bundle import load_bundle
+
+SIZES = [(1, 1), (1, 130), (64, 64), (65, 63), (70, 3), (200, 17)]
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_model_file):
+    return Codec(load_bundle(tiny_model_file))
+
+
+@pytest.fixture(scope="module")
+def image(photographs):
+    return photographs[0]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_any_size_comes_back_whole(codec, photographs, height, width):
+    image = np.tile(photographs[1], (3, 2, 1))[:height, :width]
+    decoded = codec.decompress(codec.compress(image, 2))
+    assert decoded.shape == image.shape and decoded.dtype == np.uint8
+    assert psnr(decoded, image) > 20
+
+
+@given(rate=st.floats(0, 2))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_receiver_sees_what_the_sender_computed(codec, image, rate):
+    """Whatever the rate: the decoded image is the synthesis of the sender's own quantized latent."""
+    analysed = codec.analyse(image)
+    quantizer, hyper_quantizer = codec.bundle.quantizers_at(codec.bundle.rate_units(rate))
+    hyper_latent = hyper_quantizer.levels()[hyper_quantizer.symbols(np.asarray(analysed.hyper_latent))]
+    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
+    mean, _ = model.apply(variables, hyper_latent, method="predict")
+    symbols = quantizer.symbols(np.asarray(analysed.latent - mean))
+    expected = to_pixels(model.apply(variables, mean + quantizer.levels()[symbols], method="decode"))
+    decoded = codec.decompress(codec.code(analysed, rate)).astype(int)
+    assert np.max(np.abs(decoded - np.asarray(expected)[0, : image.shape[0], : image.shape[1]])) <= 1
+
+
+def test_rates_are_monotone_between_and_at_the_fitted_ones(codec, image):
+    analysed = codec.analyse(image)
+    points = []
+    for rate in np.linspace(0, 2, 9):
+        data = codec.code(analysed, rate)
+        points.append((len(data), psnr(codec.decompress(data), image)))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(points))
+
+
+def test_a_stream_is_31_bytes_over_its_segments_and_always_the_same(codec, image):
+    data = codec.compress(image, 1)
+    stream = bitstream.unpack(data)
+    assert len(data) - len(stream.hyper_latent) - len(stream.latent) == bitstream.HEADER_BYTES <= 32
+    assert codec.compress(image, 1) == data
+
+
+def test_estimated_and_real_rate_agree(codec, photographs):
+    """The priors' −log₂ mass, with the real-valued scale index, against bytes: 1 % plus the header and word padding."""
+    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
+    image = np.concatenate(photographs[:8])
+    estimate = estimated_bits(codec, model, variables, image, rate_units=256)
+    real = 8 * len(codec.compress(image, 1))
+    assert abs(real - estimate) < 0.01 * estimate + 8 * (bitstream.HEADER_BYTES + 16)
+
+
+def estimated_bits(codec, model, variables, image, rate_units):
+    from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
+    from lic_jax.quantization import stanh
+
+    quantizer, hyper_quantizer = (
+        stanh.from_values(q.spacings * UNIT, q.thresholds * UNIT) for q in codec.bundle.quantizers_at(rate_units)
+    )
+    padded = to_network_domain(jnp.asarray(pad_to_multiple(image)[None]))
+    latent, hyper_latent = model.apply(variables, padded, method="encode")
+    hyper_symbols = stanh.symbols(hyper_quantizer, hyper_latent)
+    edges = bin_edges(hyper_quantizer)
+    hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
+    mean, index = model.apply(variables, stanh.dequantize(hyper_quantizer, hyper_symbols), method="predict")
+    symbols = stanh.symbols(quantizer, latent - mean)
+    edges = bin_edges(quantizer)
+    mass = gaussian_mass(edges[symbols], edges[symbols + 1], scale_of_index(index))
+    return sum(float(-jnp.sum(jnp.log2(jnp.maximum(m, 1e-9)))) for m in (hyper_mass, mass))
+
+
+def test_another_model_is_refused(codec, tiny_config, tiny_params, tmp_path, image):
+    from lic_jax.training.refit import in_fixed_point, start_quantizers
+    from lic_jax.training.settings import RefitSettings
+    from lic_jax.zoo.bundle import save_bundle
+
+    refitted = RefitSettings(lambdas=(0.005, 0.02))
+    quantizers = in_fixed_point(start_quantizers(refitted, 0.01))
+    save_bundle(tmp_path / "other.safetensors", tiny_config, tiny_params, 0.01, refitted.lambdas, *quantizers)
+    other = Codec(load_bundle(tmp_path / "other.safetensors"))
+    with pytest.raises(LicError, match="made by model"):
+        other.decompress(codec.compress(image, 1))
+
+
+@pytest.mark.parametrize("rate", [-0.1, 2.01, float("nan")])
+def test_a_rate_outside_the_models_is_refused(codec, image, rate):
+    with pytest.raises(LicError, match="outside this model's rates, 0 to 2"):
+        codec.compress(image, rate)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
+def test_what_is_not_rgb_is_refused(codec, pixels):
+    with pytest.raises(LicError, match="uint8"):
+        codec.compress(pixels)
+
+
+@given(hyper=st.binary(max_size=24), latent=st.binary(max_size=64), rate_units=st.integers(0, 0xFFFF))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_hostile_streams_give_an_image_or_an_error(codec, hyper, latent, rate_units):
+    """With every checksum right: nothing but an image of the promised size or a one-line error comes out."""
+    stream = bitstream.Stream(codec.bundle.fingerprint, 30, 40, rate_units, hyper, latent)
+    try:
+        assert codec.decompress(bitstream.pack(stream)).shape == (30, 40, 3)
+    except LicError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_damaged_stream_never_passes_for_a_whole_one(codec, image):
+    data = bytearray(codec.compress(image, 0))
+    for position in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x10
+        with pytest.raises(LicError):
+            codec.decompress(bytes(damaged))
+
+
+def test_a_damaged_model_is_refused(tiny_model_file, tmp_path):
+    data = bytearray(tiny_model_file.read_bytes())
+    data[-1000] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(data)
+    with pytest.raises(LicError, match="damaged"):
+        load_bundle(tmp_path / "damaged.safetensors")
+    (tmp_path / "text.safetensors").write_text("not a model")
+    with pytest.raises(LicError, match="not a weights file"):
+        load_bundle(tmp_path / "text.safetensors")
+
+
+def test_the_rate_is_part_of_the_header(codec, image):
+    stream = bitstream.unpack(codec.compress(image, 1.5))
+    assert stream.rate_units == 384
+    too_high = dataclasses.replace(stream, rate_units=513)
+    with pytest.raises(LicError, match="rate"):
+        codec.decompress(bitstream.pack(too_high))

@@ -1,0 +1,105 @@
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lic_jax.errors import LicError
+from lic_jax.images import image_paths, read_image, write_image
+
+RAMP = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_round_trip(tmp_path):
+    pixels = np.stack([RAMP, RAMP.T.reshape(12, 20), 255 - RAMP], axis=-1)
+    write_image(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK"])
+def test_other_modes_are_converted(tmp_path, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    path = saved(tmp_path / f"a.{suffix}", Image.fromarray(RAMP).convert("RGB").convert(mode))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_image(path), np.asarray(image.convert("RGB")))
+
+
+def test_an_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP), exif=exif)
+    assert read_image(path).shape == (20, 12, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_refused(tmp_path, mode):
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP).convert(mode))
+    with pytest.raises(LicError, match=r"transparency.*flatten"):
+        read_image(path)
+
+
+def test_a_transparent_palette_is_refused(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP).convert("P"), transparency=0)
+    with pytest.raises(LicError, match="transparency"):
+        read_image(path)
+
+
+def test_sixteen_bits_are_refused(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(RAMP.astype(np.uint16) * 257))
+    with pytest.raises(LicError, match="8 bits"):
+        read_image(path)
+
+
+def test_sixteen_bits_of_colour_are_refused(tmp_path):
+    """Pillow reads such a PNG as 8 bits without a word, so this one is made by hand."""
+    import struct
+    import zlib
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + bytes(range(12)) for _ in range(2)))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert Image.open(io.BytesIO(data)).mode == "RGB"
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(LicError, match="8 bits"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n" + b"0" * 40])
+def test_what_is_no_image_is_refused(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(LicError, match="not an image"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_truncated_image_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = saved(tmp_path / "a.png", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(LicError, match="not an image"):
+        read_image(path)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(LicError, match="cannot be read"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(LicError, match="not a folder"):
+        image_paths(tmp_path / "none")
+    with pytest.raises(LicError, match="holds no image"):
+        image_paths(tmp_path)
+
+
+def test_an_unknown_suffix_is_refused(tmp_path):
+    with pytest.raises(LicError, match="does not end like an image"):
+        write_image(tmp_path / "a.xyz", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(LicError, match="cannot be written"):
+        write_image(tmp_path / "none" / "a.png", np.zeros((2, 2, 3), np.uint8))

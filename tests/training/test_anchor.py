@@ -1,0 +1,133 @@
+import csv
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from lic_jax.errors import LicError
+from lic_jax.training import anchor
+from lic_jax.training.anchor import begin_stage, train_anchor, training_stages, training_step
+from lic_jax.training.settings import AnchorSettings
+
+FLAGS = {
+    "crop_size": 64,
+    "batch_size": 2,
+    "hyperprior_steps": 6,
+    "steps": 14,
+    "validate_every": 3,
+    "learning_rate": 1e-3,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_config):
+    return AnchorSettings(model=tiny_config, **FLAGS)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(settings, photograph_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    return out, train_anchor(settings, photograph_folder, out)
+
+
+def equal(first, second):
+    return all(
+        np.array_equal(np.asarray(a), np.asarray(b))
+        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    )
+
+
+def steps_logged(out):
+    with (out / "log.csv").open(newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("killed_after", [1, 5, 8])
+def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
+    settings, uninterrupted, photograph_folder, tmp_path, monkeypatch, killed_after
+):
+    """Between checkpoints of both stages; the rows of the log are those of the whole training, each once."""
+    whole_out, expected = uninterrupted
+    crop_batches = anchor.data.crop_batches
+
+    def dying(*args, **kwargs):
+        for index, batch in enumerate(crop_batches(*args, **kwargs)):
+            if index == killed_after:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(anchor.data, "crop_batches", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train_anchor(settings, photograph_folder, tmp_path)
+    monkeypatch.undo()
+    assert equal(train_anchor(settings, photograph_folder, tmp_path), expected)
+    assert steps_logged(tmp_path) == steps_logged(whole_out)
+
+
+def test_killed_by_a_signal_and_started_again_with_the_same_command(
+    settings, uninterrupted, photograph_folder, tmp_path
+):
+    command = [sys.executable, "-m", "lic_jax.cli", "train", str(photograph_folder), "--out", str(tmp_path)]
+    for name, value in {**FLAGS, **dataclasses.asdict(settings.model)}.items():
+        flag = "--" + name.replace("_", "-")
+        command += [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "log.csv").exists() or not steps_logged(tmp_path):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    _, expected = uninterrupted
+    assert equal(train_anchor(settings, photograph_folder, tmp_path), expected)
+
+
+def test_a_finished_training_stays_as_it_is(settings, uninterrupted, photograph_folder):
+    out, expected = uninterrupted
+    assert equal(train_anchor(settings, photograph_folder, out), expected)
+
+
+def test_the_log_has_a_row_a_validation(uninterrupted):
+    out, _ = uninterrupted
+    assert steps_logged(out) == [3, 6, 9, 12, 14]
+    with (out / "log.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert float(row["held_out_bpp"]) > 0 and float(row["held_out_psnr_db"]) > 10
+
+
+def test_other_settings_do_not_go_on_with_a_training(settings, uninterrupted, photograph_folder):
+    out, _ = uninterrupted
+    other = dataclasses.replace(settings, learning_rate=2e-3)
+    with pytest.raises(LicError, match=r"learning_rate = 0\.001, not 0\.002"):
+        train_anchor(other, photograph_folder, out)
+
+
+def test_only_the_stages_own_parts_learn(settings, tiny_params, photographs):
+    hyperprior, everything = training_stages(settings)
+    pixels = np.stack([image[:64, :64] for image in photographs[:2]])
+    changed = {}
+    for stage in (hyperprior, everything):
+        state, _ = training_step(settings, stage, begin_stage(stage, jax.tree.map(np.asarray, tiny_params)), pixels)
+        state, _ = training_step(settings, stage, state, pixels)
+        changed[stage.name] = {part for part in tiny_params if not equal(state.params[part], tiny_params[part])}
+    assert changed["hyperprior"] == set(anchor.HYPERPRIOR_PARTS)
+    assert changed["everything"] == set(tiny_params)
+
+
+def test_training_lowers_the_objective(settings, tiny_params, photographs):
+    """A hundred steps on one batch: the objective on held-out noise falls."""
+    longer = dataclasses.replace(settings, steps=120, hyperprior_steps=20)
+    _, stage = training_stages(longer)
+    pixels = np.stack([image[:64, :64] for image in photographs[:2]])
+    state = begin_stage(stage, jax.tree.map(np.asarray, tiny_params))
+    step = jax.jit(lambda state: training_step(longer, stage, state, pixels))
+    objectives = []
+    for _ in range(100):
+        state, result = step(state)
+        objectives.append(float(result.objective))
+    assert np.mean(objectives[-20:]) < 0.9 * np.mean(objectives[:20])

@@ -1,0 +1,121 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lic_jax.errors import LicError
+from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.training.refit import (
+    evaluate_quantizers,
+    fit_rate_distortion_curve,
+    hard_objective,
+    in_fixed_point,
+    refit,
+    soft_objective,
+    start_quantizers,
+)
+from lic_jax.training.settings import SCHEDULES, RefitSettings
+
+LAMBDAS = (0.0025, 0.01, 0.04)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    return HyperpriorModel(tiny_config)
+
+
+@pytest.fixture(scope="module")
+def crops(photographs):
+    return np.stack([image[16:80, start : start + 64] for image in photographs for start in (0, 64)])
+
+
+@pytest.fixture(scope="module")
+def curve(model, tiny_params, crops):
+    settings = RefitSettings(steps=60, learning_rate=1e-2)
+    return fit_rate_distortion_curve(model, tiny_params, crops, LAMBDAS, settings=settings)
+
+
+def pair(quantizers, index):
+    return jax.tree.map(lambda leaf: leaf[index], quantizers)
+
+
+def test_a_refit_lowers_every_objective(model, tiny_params, crops, curve):
+    start = start_quantizers(RefitSettings(lambdas=LAMBDAS), 0.01)
+    before_bpp, before_mse = evaluate_quantizers(model, tiny_params, start, crops, LAMBDAS, 8)
+    after_bpp, after_mse = evaluate_quantizers(model, tiny_params, curve.quantizers, crops, LAMBDAS, 8)
+    assert np.all(after_bpp + LAMBDAS * after_mse < before_bpp + LAMBDAS * before_mse)
+
+
+def test_the_curve_is_monotone(curve):
+    assert np.all(np.diff(curve.bpp) > 0) and np.all(np.diff(curve.psnr_db) > 0)
+
+
+def test_fitted_quantizers_are_in_order(curve):
+    for stack in (curve.quantizers.latent, curve.quantizers.hyper_latent):
+        assert np.all(stack.spacings > 0)
+        assert np.all(np.diff(stack.thresholds, axis=-1) > 0)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_seven_together_are_each_alone(model, tiny_params, crops, schedule):
+    """Fitting K quantizers in one program gives what fitting each by itself gives.
+
+    β is driven by the mean gap over all, so the schedules that look at it are compared over the first step alone.
+    """
+    steps = 1 if "gap" in schedule else 3
+    together = RefitSettings(lambdas=LAMBDAS, schedule=schedule)
+    state, _ = run(model, tiny_params, together, crops, steps)
+    for index, rd_lambda in enumerate(LAMBDAS):
+        alone, _ = run(model, tiny_params, RefitSettings(lambdas=(rd_lambda,), schedule=schedule), crops, steps)
+        for one, of_many in zip(
+            jax.tree.leaves(alone.quantizers),
+            jax.tree.leaves(pair(state.quantizers, slice(index, index + 1))),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, of_many, rtol=1e-4, atol=1e-4)
+
+
+def run(model, params, settings, crops, steps):
+    process = refit(model, params, settings, anchor_lambda=0.01)
+    update, state = jax.jit(process.update), process.init()
+    for _ in range(steps):
+        state, results = update(state, crops[:4])
+    return state, results
+
+
+def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
+    quantizers = pair(start_quantizers(RefitSettings(lambdas=LAMBDAS), 0.01), 1)
+    image = to_network_domain(jnp.asarray(crops[:4]))
+    latent, hyper_latent = model.apply({"params": tiny_params}, image, method="encode")
+    hard = hard_objective(model, tiny_params, quantizers, image, latent, hyper_latent, 0.01)
+    gaps = []
+    for beta in (5.0, 50.0, 5000.0):
+        soft, gap = soft_objective(model, tiny_params, quantizers, image, latent, hyper_latent, 0.01, beta)
+        gaps.append(float(gap))
+    np.testing.assert_allclose(soft.objective, hard.objective, rtol=1e-3)
+    assert gaps[0] > gaps[1] > gaps[2]
+
+
+@pytest.mark.parametrize("lambdas", [LAMBDAS[:1], LAMBDAS])
+def test_the_analysis_runs_once_a_batch(model, tiny_params, crops, lambdas):
+    """However many quantizers: one first convolution, over the batch of 4 crops and not over K times as many."""
+    process = refit(model, tiny_params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
+    program = str(jax.make_jaxpr(process.update)(process.init(), crops[:4]))
+    first_convolutions = re.findall(r"f32\[(\d+),32,32,4\] = conv_general_dilated", program)
+    assert first_convolutions == ["4"]
+
+
+def test_fixed_point_keeps_the_curve(model, tiny_params, crops, curve):
+    latent, hyper_latent = in_fixed_point(curve.quantizers)
+    for stack, quantizers in ((curve.quantizers.latent, latent), (curve.quantizers.hyper_latent, hyper_latent)):
+        for index, quantizer in enumerate(quantizers):
+            np.testing.assert_allclose(quantizer.thresholds / 4096, stack.thresholds[index], atol=2e-4)
+            np.testing.assert_allclose(quantizer.levels(), stack.levels[index], atol=0.05)
+
+
+@pytest.mark.parametrize("lambdas", [(), (0.01, 0.005), (0.01, 0.01), (-1.0,)])
+def test_lambdas_must_be_positive_and_increase(lambdas):
+    with pytest.raises(LicError, match="lambdas"):
+        RefitSettings(lambdas=lambdas)
