@@ -58,9 +58,14 @@ def pack(stream: Stream) -> bytes:
     """A stream's bytes.
 
     Raises:
-      LicError: the image size is outside the format.
+      LicError: the image size or another field is outside the format.
     """
     check_size(stream.height, stream.width)
+    if len(stream.fingerprint) != 4 or not 0 <= stream.rate_units <= 0xFFFF or stream.coder not in CODERS:
+        raise LicError(
+            f"fingerprint {stream.fingerprint.hex()}, rate {stream.rate_units} or coder {stream.coder} does not fit; "
+            "the format has 4 bytes, 16 bits and known coders"
+        )
     fields = (
         *(MAGIC, VERSION, stream.coder, stream.fingerprint),
         *(stream.height, stream.width, stream.rate_units, len(stream.hyper_latent), len(stream.latent)),

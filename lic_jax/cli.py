@@ -25,7 +25,10 @@ _ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
 def compress(
     image: Annotated[Positional[Path], tyro.conf.arg(metavar="IN", help="an 8-bit image without transparency")],
     stream: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the file to write")],
-    rate: Annotated[float, tyro.conf.arg(help="0 is the smallest file; fractions lie between fitted rates")] = 3.0,
+    rate: Annotated[
+        float | None,
+        tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
+    ] = None,
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Compress an image to a stream."""

@@ -16,8 +16,6 @@ from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
 from lic_jax.zoo.bundle import Bundle, load_bundle
 
-DEFAULT_RATE = 3.0
-
 
 class Analysed(NamedTuple):
     """An image after analysis: what every rate of it starts from."""
@@ -75,9 +73,9 @@ class Codec:
         padded = to_network_domain(pad_to_multiple(image)[None])
         return Analysed(height, width, *self._encode(self._variables, padded))
 
-    def code(self, analysed: Analysed, rate: float = DEFAULT_RATE) -> bytes:
-        """Quantizes and codes an analysed image at a rate."""
-        rate_units = self.bundle.rate_units(rate)
+    def code(self, analysed: Analysed, rate: float | None = None) -> bytes:
+        """Quantizes and codes an analysed image at a rate, the middle one by default."""
+        rate_units = self._rate_units(rate)
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
         tables = self._tables(rate_units)
 
@@ -93,17 +91,18 @@ class Codec:
             )
         )
 
-    def compress(self, image: UInt8[np.ndarray, "height width 3"], rate: float = DEFAULT_RATE) -> bytes:
+    def compress(self, image: UInt8[np.ndarray, "height width 3"], rate: float | None = None) -> bytes:
         """An image as a stream.
 
         Args:
           image: uint8 RGB, any size from 1×1 up.
-          rate: from 0, the smallest file, to `bundle.highest_rate`; fractions lie between fitted rates.
+          rate: from 0, the smallest file, to `bundle.highest_rate`; fractions lie between fitted rates. By default the
+            middle fitted rate.
 
         Raises:
           LicError: the image or the rate is outside what the codec can do.
         """
-        self.bundle.rate_units(rate)
+        self._rate_units(rate)
         return self.code(self.analyse(image), rate)
 
     def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
@@ -132,6 +131,9 @@ class Codec:
         symbols = coder.decode(stream.latent, np.asarray(index).ravel(), tables.latent)
         latent = mean + quantizer.levels()[symbols.reshape(mean.shape)]
         return np.asarray(self._decode(self._variables, latent))[0, : stream.height, : stream.width]
+
+    def _rate_units(self, rate: float | None) -> int:
+        return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)
 
     def _make_tables(self, rate_units: int) -> CodingTables:
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)

@@ -29,19 +29,6 @@ def stream(lic, photograph_folder, tmp_path):
     return path
 
 
-@pytest.fixture(autouse=True)
-def middle_rate(monkeypatch):
-    """The tiny model has rates 0 to 2; the command's default is the shipped model's middle, 3."""
-    original = cli.main
-
-    def main(arguments):
-        if arguments[0] == "compress" and "--rate" not in arguments:
-            arguments = [*arguments, "--rate", "1"]
-        return original(arguments)
-
-    monkeypatch.setattr(cli, "main", main)
-
-
 def test_compress_and_decompress(lic, stream, photograph_folder, tmp_path, capsys):
     assert lic("decompress", stream, tmp_path / "a.png") == 0
     original = read_image(photograph_folder / "00.png")

@@ -57,4 +57,6 @@ def decode(
             symbols[positions] = decoder.decode(_model(tables[table]), len(positions))
         except (AssertionError, ValueError, RuntimeError) as error:
             raise LicError("the stream's code is damaged; get the file again") from error
+    if not decoder.maybe_exhausted():
+        raise LicError("the stream's code goes on after its last symbol; it is damaged, get the file again")
     return symbols

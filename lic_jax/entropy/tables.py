@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
+from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
 
 PRECISION_BITS = 24
@@ -20,8 +21,13 @@ def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tabl
     """Frequencies of T + 1 symbols from the cumulative probabilities at the T edges between them.
 
     Each row sums to 2²⁴ and no entry is below 1.
+
+    Raises:
+      LicError: a probability is not a number.
     """
     tables, components = inner.shape
+    if not np.all(np.isfinite(inner)):
+        raise LicError("the prior's weights are not all numbers; the model is damaged, copy it again")
     scaled = np.floor(inner * float(TOTAL - components - 1)).astype(np.int64)
     scaled = np.maximum.accumulate(scaled, axis=1) + np.arange(1, components + 1)
     edges = np.concatenate([np.zeros((tables, 1), np.int64), scaled, np.full((tables, 1), TOTAL)], axis=1)

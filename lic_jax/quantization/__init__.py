@@ -1,7 +1,7 @@
-"""Quantizers and their differentiable stand-ins: STanH, rounding, annealing."""
+"""Quantizers and their differentiable stand-ins.
 
-from lic_jax.quantization import annealing, stanh
-from lic_jax.quantization.rounding import additive_noise, straight_through, straight_through_round
-from lic_jax.quantization.stanh import STanH
-
-__all__ = ["STanH", "additive_noise", "annealing", "stanh", "straight_through", "straight_through_round"]
+stanh        the learnable quantizer, soft and hard
+rounding     additive noise, straight-through rounding
+annealing    how the soft quantizer turns hard
+fixed_point  quantizers as a codec ships them: integers, NumPy only
+"""

@@ -16,11 +16,14 @@ FRACTION_BITS = 12
 UNIT = 2.0**-FRACTION_BITS
 """What one integer of a threshold or a spacing is worth, in units of the anchor's quantization step."""
 
+_LIMIT = 1 << 24
+"""Levels and thresholds stay below this many units, so that float32 holds each exactly."""
+
 RATE_UNITS = 256
 """A rate of 1, the distance between two fitted quantizers, in the units that a stream stores."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FixedPointQuantizer:
     """T components (T + 1 levels): spacings ≥ 1, thresholds strictly increasing, both int64 in units of 2⁻¹²."""
 
@@ -28,6 +31,13 @@ class FixedPointQuantizer:
     thresholds: Int[np.ndarray, " T"]
 
     def __post_init__(self):
+        if len(self.spacings) != len(self.thresholds):
+            raise LicError(
+                f"a stored quantizer has {len(self.spacings)} spacings for {len(self.thresholds)} thresholds; "
+                "the weights file is damaged"
+            )
+        if np.sum(np.abs(self.spacings)) >= _LIMIT or np.any(np.abs(self.thresholds) >= _LIMIT):
+            raise LicError("a stored quantizer reaches beyond ±2¹¹ steps; the weights file is damaged")
         if np.any(self.spacings < 1) or np.any(np.diff(self.thresholds) < 1):
             raise LicError("a stored quantizer has levels or thresholds out of order; the weights file is damaged")
 

@@ -17,7 +17,7 @@ def additive_noise(
 
 def straight_through(values: Float[Array, "*shape"], hard: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
-    return values + jax.lax.stop_gradient(hard - values)
+    return jax.lax.stop_gradient(hard) + (values - jax.lax.stop_gradient(values))
 
 
 def straight_through_round(

@@ -16,8 +16,17 @@ from jaxtyping import Array, Float, Int
 
 from lic_jax.errors import LicError
 
+SMALLEST = 2.0**-12
+"""No spacing and no gap between thresholds is smaller: the unit that fitted quantizers are stored in."""
 
-def _inverse_softplus(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+
+def _positive(free: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return SMALLEST + jax.nn.softplus(free)
+
+
+def _free(positive: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The inverse of `_positive`."""
+    values = jnp.maximum(positive - SMALLEST, 1e-30)
     return values + jnp.log(-jnp.expm1(-values))
 
 
@@ -25,12 +34,12 @@ def _inverse_softplus(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 class STanH:
     """The parameters of one quantizer, free to be any real numbers.
 
-    Spacings and the gaps between thresholds are the softplus of what is stored, so spacings stay positive and
-    thresholds increasing whatever an optimizer does.
+    Spacings and the gaps between thresholds are 2⁻¹² plus the softplus of what is stored, so spacings stay positive
+    and thresholds increasing whatever an optimizer does.
 
     Attributes:
-      free_spacings: inverse softplus of w.
-      free_gaps: inverse softplus of b_{i+1} − b_i.
+      free_spacings: what the spacings w are the softplus of.
+      free_gaps: what the gaps b_{i+1} − b_i are the softplus of.
       middle: the threshold b_i in the middle, i = (T − 1) // 2.
     """
 
@@ -46,15 +55,17 @@ class STanH:
     @property
     def spacings(self) -> Float[Array, "*stack T"]:
         """w > 0: the distances between neighbouring levels."""
-        return jax.nn.softplus(self.free_spacings)
+        return _positive(self.free_spacings)
 
     @property
     def thresholds(self) -> Float[Array, "*stack T"]:
         """b, increasing: where the symbol changes."""
-        from_first = jnp.cumsum(jax.nn.softplus(self.free_gaps), axis=-1)
-        from_first = jnp.concatenate([jnp.zeros_like(self.middle)[..., None], from_first], axis=-1)
         middle = (self.components - 1) // 2
-        return self.middle[..., None] + from_first - from_first[..., middle : middle + 1]
+        gaps = _positive(self.free_gaps)
+        above = jnp.cumsum(gaps[..., middle:], axis=-1)
+        below = jnp.cumsum(gaps[..., :middle][..., ::-1], axis=-1)[..., ::-1]
+        offsets = jnp.concatenate([-below, jnp.zeros_like(self.middle)[..., None], above], axis=-1)
+        return self.middle[..., None] + offsets
 
     @property
     def levels(self) -> Float[Array, "*stack T+1"]:
@@ -69,18 +80,18 @@ def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack T+1"]:
 
 
 def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
-    """The quantizer with these spacings (> 0) and thresholds (increasing).
+    """The quantizer with these spacings and thresholds; spacings and gaps between thresholds are at least 2⁻¹².
 
     Raises:
-      LicError: a spacing is not positive or the thresholds do not increase (checked outside of jit only).
+      LicError: a spacing is smaller, or the thresholds do not increase by so much (checked outside of jit only).
     """
     spacings, thresholds = jnp.asarray(spacings), jnp.asarray(thresholds)
     gaps = jnp.diff(thresholds, axis=-1)
     for name, steps in (("spacings", spacings), ("differences of thresholds", gaps)):
-        if not isinstance(steps, jax.core.Tracer) and not bool(jnp.all(steps > 0)):
-            raise LicError(f"the {name} of a quantizer must be positive, but one is {float(jnp.min(steps)):g}")
+        if not isinstance(steps, jax.core.Tracer) and not bool(jnp.all(steps >= SMALLEST * 0.999)):
+            raise LicError(f"the {name} of a quantizer must be at least 2⁻¹², but one is {float(jnp.min(steps)):g}")
     middle = (spacings.shape[-1] - 1) // 2
-    return STanH(_inverse_softplus(spacings), _inverse_softplus(gaps), thresholds[..., middle])
+    return STanH(_free(spacings), _free(gaps), thresholds[..., middle])
 
 
 def uniform(components: int, step: float = 1.0) -> STanH:

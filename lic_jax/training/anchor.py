@@ -193,7 +193,7 @@ def _metadata(settings: AnchorSettings) -> dict[str, str]:
 def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     """Trains an anchor, going on from the last checkpoint in `out` if there is one.
 
-    Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`.
+    Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`, the newest weights.
 
     Args:
       settings: what to train and how.
@@ -229,6 +229,10 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         params = klt_start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
         state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
 
+    def keep(state: TrainingState) -> None:
+        checkpoint.save(manager, int(state.step), state)
+        save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
+
     log = TrainingLog(out / "log.csv", step)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
     progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
@@ -237,14 +241,13 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
             continue
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
-        state = _run_stage(settings, stage, state, batches, validation_crops, manager, log, progress)
-        save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
+        state = _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress)
     progress.close()
     manager.close()
     return state.params
 
 
-def _run_stage(settings, stage, state, batches, validation_crops, manager, log, progress) -> TrainingState:
+def _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress) -> TrainingState:
     take_step = jax.jit(lambda state, pixels: training_step(settings, stage, state, pixels), donate_argnums=0)
 
     @jax.jit
@@ -267,6 +270,6 @@ def _run_stage(settings, stage, state, batches, validation_crops, manager, log, 
         if step % settings.validate_every == 0 or step == stage.last_step:
             average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
             log.append(step, stage.name, average, validate(state.params))
-            checkpoint.save(manager, step, state)
+            keep(state)
             recent = []
     return state

@@ -14,9 +14,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lic_jax.errors import LicError
+from lic_jax.images import read_image
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PhotographFolder:
     """The readable photographs of a folder, decoded, and the names of those left out with the reason."""
 
@@ -32,11 +33,11 @@ class PhotographFolder:
 
 
 def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
-    """Decodes photographs into memory as RGB (greyscale and palette images are converted).
+    """Decodes photographs into memory as RGB, as `images.read_image` does.
 
     Args:
       paths: image files.
-      smallest_side: images with a shorter side than this are skipped, as are those that cannot be decoded.
+      smallest_side: images with a shorter side than this are skipped, as are those that cannot be read as 8-bit RGB.
 
     Raises:
       LicError: nothing was left.
@@ -44,16 +45,17 @@ def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
     names, photographs, skipped = [], [], []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            skipped.append((path.name, f"cannot be read: {error}"))
+            pixels = read_image(path)
+        except LicError as error:
+            skipped.append((path.name, str(error)))
             continue
         if min(pixels.shape[:2]) < smallest_side:
             skipped.append((path.name, f"{pixels.shape[1]}×{pixels.shape[0]} is smaller than {smallest_side} pixels"))
             continue
         names.append(path.name)
         photographs.append(pixels)
+    if not paths:
+        raise LicError("there are no photographs to load; give a folder of more images")
     if not photographs:
         name, reason = skipped[0]
         raise LicError(f"none of {len(paths)} images can be used; the first, {name}, {reason}")

@@ -60,7 +60,7 @@ def _two_layer_kernels(basis: np.ndarray, first: np.ndarray, last: np.ndarray) -
     """
     half, latent = PATCH // 2, basis.shape[-1]
     blocks = basis.reshape(half, 2, half, 2, 3, latent).transpose(0, 2, 1, 3, 4, 5).reshape(half, half, 12, latent)
-    first = first * np.std(basis) / np.std(first)
+    first = (first * np.std(basis) / np.std(first)).astype(np.float32)
     first[:, :, :12] = 0
     first[2 : 2 + half, 2 : 2 + half, :12] = blocks
     last = np.zeros_like(last)

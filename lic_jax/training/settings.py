@@ -78,7 +78,7 @@ class RefitSettings:
     lambdas: tuple[float, ...] = LAMBDAS
     latent_components: int = 254
     hyper_components: int = 126
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     steps: int = 300
     crop_size: int = 128
     batch_size: int = 8
@@ -92,5 +92,9 @@ class RefitSettings:
             raise LicError(f"lambdas {self.lambdas} are not positive numbers; give one or more, e.g. 0.005 0.01 0.02")
         if list(self.lambdas) != sorted(set(self.lambdas)):
             raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
+        if self.steps < 1 or self.batch_size < 1:
+            raise LicError(f"steps {self.steps} and batch size {self.batch_size} must be 1 or more; raise them")
+        if self.inverse_temperature < 1:
+            raise LicError(f"inverse temperature {self.inverse_temperature} is too soft to fit with; use 1 or more")
         if self.schedule not in SCHEDULES:
             raise unknown_name("annealing schedule", self.schedule, SCHEDULES)

@@ -139,6 +139,7 @@ def convolution(
 ) -> Float[Array, "batch height/stride width/stride out"]:
     """A SAME-padded convolution whose gradient in its input is our `transposed_convolution`.
 
+    Height and width are multiples of the stride. Differentiable in reverse mode only.
     The gradient that JAX derives is a convolution over a dilated array: on a CPU three times slower for conv5s2.
     """
     return jax.lax.conv_general_dilated(

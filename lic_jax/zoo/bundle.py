@@ -16,7 +16,7 @@ _HALF_PRECISION_FROM = 1024
 """Arrays of at least this many weights are stored in half precision."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
     """Everything that sender and receiver must share.
 
@@ -26,7 +26,7 @@ class Bundle:
       rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
       latent_quantizers, hyper_quantizers: one of each per fitted rate.
-      fingerprint: 4 bytes of a hash over all of the above.
+      fingerprint: 4 bytes of a hash over what a receiver computes with: configuration, weights, quantizers.
     """
 
     config: ModelConfig
@@ -124,6 +124,8 @@ def load_bundle(path: Path) -> Bundle:
     fingerprint = _fingerprint(config, flatten(tree))
     if fingerprint.hex() != metadata.get("fingerprint"):
         raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
+    if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
+        raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
     quantizers = {
         name: tuple(
             FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64))

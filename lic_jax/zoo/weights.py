@@ -38,7 +38,7 @@ def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
     """Writes a tree of arrays as safetensors, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in flatten(tree).items()}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
     write_bytes(path, serialize(arrays, metadata))
 
 
@@ -55,5 +55,5 @@ def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
         with safe_open(path, framework="numpy") as file:
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return unflatten(flat), file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise LicError(f"{path} is not a weights file of lic ({error}); train or copy it again") from error

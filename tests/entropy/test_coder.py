@@ -180,7 +180,6 @@ def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error():
         assert not np.array_equal(found, message)
 
 
-@pytest.mark.xfail(strict=True, reason="the decoder does not look whether anything is left of the data")
 def test_bytes_after_the_code_are_an_error():
     tables = random_tables(5)
     message, index = random_message(tables, 400, 5)

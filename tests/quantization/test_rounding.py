@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lic_jax.quantization import additive_noise, straight_through, straight_through_round
+from lic_jax.quantization.rounding import additive_noise, straight_through, straight_through_round
 
 
 def float32s(low, high):

@@ -47,7 +47,7 @@ def steps_logged(out):
         return [int(row["step"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("killed_after", [1, 5, 8])
+@pytest.mark.parametrize("killed_after", [5, 8])
 def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
     settings, uninterrupted, photograph_folder, tmp_path, monkeypatch, killed_after
 ):

@@ -69,7 +69,7 @@ def test_what_can_be_used_is_rgb_and_what_cannot_is_named_with_the_reason(folder
     assert reasons.keys() == SMALL.keys() | BROKEN
     for name, size in SMALL.items():
         assert reasons[name] == f"{size} is smaller than {CROP} pixels"
-    assert all(reasons[name].startswith("cannot be read: ") for name in BROKEN)
+    assert all("read" in reasons[name] and name in reasons[name] for name in BROKEN)
 
 
 def test_pixels_are_those_of_the_file(folder):
@@ -100,14 +100,12 @@ def test_a_folder_without_anything_usable_is_one_clear_error(folder, tmp_path_fa
         load_photographs([folder / "narrow.png", folder / "text.jpeg"], CROP)
 
 
-@pytest.mark.xfail(strict=True, reason="the message looks for the first reason of a list that is empty")
 def test_no_paths_at_all_are_one_clear_error():
     """As a held-out part of a small folder may be."""
     with pytest.raises(LicError):
         load_photographs([], CROP)
 
 
-@pytest.mark.xfail(strict=True, reason="Pillow clips 16-bit greyscale at 255 when it converts to RGB")
 def test_a_16_bit_photograph_keeps_its_shades_or_is_left_out_by_name(tmp_path):
     ramp = np.linspace(0, 65535, CROP * CROP).reshape(CROP, CROP).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "deep.png")

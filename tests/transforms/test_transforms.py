@@ -149,9 +149,7 @@ def test_the_klt_start_keeps_shapes_and_writes_into_nothing_it_was_given(klt):
     assert np.std(kernel) == pytest.approx(0.2, rel=0.05)  # the start has zeros there
 
 
-def test_the_klt_start_is_float32(klt, request):
-    if klt[0].synthesis == "two_layer":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a float64 factor promotes the first layer's kernel"))
+def test_the_klt_start_is_float32(klt):
     assert {leaf.dtype for leaf in jax.tree.leaves(klt[2])} == {np.dtype(np.float32)}
 
 

@@ -73,7 +73,6 @@ def test_arrays_of_any_layout_and_of_jax_are_saved_by_their_values(tmp_path):
         np.testing.assert_array_equal(found[name], array)
 
 
-@pytest.mark.xfail(strict=True, reason="np.ascontiguousarray makes a scalar an array of one")
 def test_a_scalar_stays_a_scalar(tmp_path):
     """A single quantizer's `middle` is one."""
     save_weights(tmp_path / "weights", {"middle": np.float32(0.5)}, {})
@@ -198,7 +197,6 @@ def test_every_truncation_of_a_file_is_named(tmp_path):
             load_weights(path)
 
 
-@pytest.mark.xfail(strict=True, reason="names that contradict each other and types that NumPy lacks escape as they are")
 @pytest.mark.parametrize(
     "data",
     [
