@@ -1,0 +1,64 @@
+"""Are the priors' estimated rates the bytes of real files?
+
+    python benchmarks/estimated_rate.py KODAK
+
+For the fitted rates of the shipped model: mean estimated bytes (−log₂ of the priors' masses, real-valued scale indexes)
+against mean bytes of the files without their headers.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from lic_jax import bitstream
+from lic_jax.codec import load, pad_to_multiple
+from lic_jax.images import image_paths, read_image
+from lic_jax.model import HyperpriorModel
+from lic_jax.quantization import stanh
+from lic_jax.quantization.fixed_point import UNIT
+from lic_jax.training.refit import Quantizers, evaluate_quantizers
+from lic_jax.zoo.bundle import Bundle
+
+
+def fitted_quantizers(bundle: Bundle) -> Quantizers:
+    """The bundle's fixed-point quantizers as a stack that the estimates can be computed with."""
+
+    def stack(quantizers):
+        return stanh.from_values(
+            jnp.stack([quantizer.spacings * UNIT for quantizer in quantizers]),
+            jnp.stack([quantizer.thresholds * UNIT for quantizer in quantizers]),
+        )
+
+    return Quantizers(stack(bundle.latent_quantizers), stack(bundle.hyper_quantizers))
+
+
+def estimated_bytes(bundle: Bundle, image: np.ndarray) -> np.ndarray:
+    """What the priors estimate for an image at every fitted rate."""
+    padded = pad_to_multiple(image)[None]
+    model = HyperpriorModel(bundle.config)
+    bpp, _ = evaluate_quantizers(model, bundle.params, fitted_quantizers(bundle), padded, bundle.lambdas, batch_size=1)
+    return bpp * padded.shape[1] * padded.shape[2] / 8
+
+
+def main(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]) -> None:
+    """Compare estimated and real rates on a folder of images."""
+    codec = load()
+    estimated, real = [], []
+    for path in image_paths(folder):
+        image = read_image(path)
+        analysed = codec.analyse(image)
+        estimated.append(estimated_bytes(codec.bundle, image))
+        rates = range(codec.bundle.highest_rate + 1)
+        real.append([len(codec.code(analysed, rate)) - bitstream.HEADER_BYTES for rate in rates])
+    means = np.mean(estimated, axis=0), np.mean(real, axis=0)
+    print(f"{len(real)} images, mean bytes without the header of {bitstream.HEADER_BYTES}")
+    print(" rate  estimated       real  difference")
+    for rate, (guess, size) in enumerate(zip(*means, strict=True)):
+        print(f"{rate:5}  {guess:9.1f}  {size:9.1f}  {100 * (size / guess - 1):+9.3f} %")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

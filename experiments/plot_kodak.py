@@ -1,0 +1,70 @@
+"""The README's picture, from the measurements in results/: Kodak, our codec beside JPEG and WebP.
+
+lic evaluate KODAK --csv results/kodak.csv
+python experiments/plot_kodak.py --kodak KODAK     # measures JPEG and WebP into results/kodak_reference.csv first
+python experiments/plot_kodak.py                   # draws from the CSVs alone
+"""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import tyro
+from rd_curve import CurvePoint, bd_rates, draw, reference_curves
+
+from lic_jax.evaluation.codec import MEAN, write_csv
+from lic_jax.evaluation.rate_distortion import is_monotone
+from lic_jax.images import image_paths, read_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Where the measurements lie.
+
+    Attributes:
+      kodak: the photographs; given, JPEG and WebP are measured anew.
+      results: the folder of the CSVs and of the picture.
+    """
+
+    kodak: Path | None = None
+    results: Path = Path("results")
+
+
+def our_points(path: Path) -> list[CurvePoint]:
+    """The means that `lic evaluate` wrote."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["image"] == MEAN]
+    points = []
+    for row in rows:
+        rate = float(row["rate"])
+        kind = "fitted" if rate == round(rate) else "interpolated"
+        points.append(CurvePoint("lic_jax", kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
+    return points
+
+
+def reference_points(path: Path) -> list[CurvePoint]:
+    """The curves of JPEG and WebP measured earlier."""
+    with path.open(newline="") as file:
+        return [
+            CurvePoint(row["codec"], row["kind"], *(float(row[name]) for name in CurvePoint._fields[2:]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def main(settings: Settings) -> None:
+    reference = settings.results / "kodak_reference.csv"
+    if settings.kodak is not None:
+        photographs = {path.stem: read_image(path) for path in image_paths(settings.kodak)}
+        write_csv(reference, reference_curves(photographs))
+    ours = our_points(settings.results / "kodak.csv")
+    points = ours + reference_points(reference)
+    draw(points, settings.results / "kodak.png", "Kodak: one model, every rate")
+    rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]
+    monotone = "strictly monotone" if is_monotone(rates, quality) else "NOT monotone"
+    print(f"{len(ours)} points from {min(rates):.3f} to {max(rates):.3f} bpp, {monotone}")
+    for codec, rate in bd_rates(points).items():
+        print(f"BD-rate against {codec}: {rate:+.1f} %")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
