@@ -4,7 +4,7 @@
 #   make test    run the tests
 #   make lint    check style
 #   make bench   run the benchmarks
-#   make clean   remove the environment and what was made
+#   make clean   remove the environment and what `make sweep` made; trainings in runs/ stay
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,4 +35,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs/rd_curve build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ import dataclasses
 from pathlib import Path
 
 import tyro
-from rd_curve import CurvePoint, bd_rates, draw, reference_curves
+from rd_curve import CurvePoint, draw, print_bd_rates, reference_curves
 
 from lic_jax.evaluation.codec import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import is_monotone
@@ -54,7 +54,7 @@ def reference_points(path: Path) -> list[CurvePoint]:
 def main(settings: Settings) -> None:
     reference = settings.results / "kodak_reference.csv"
     if settings.kodak is not None:
-        photographs = {path.stem: read_image(path) for path in image_paths(settings.kodak)}
+        photographs = {path.name: read_image(path) for path in image_paths(settings.kodak)}
         write_csv(reference, reference_curves(photographs))
     ours = our_points(settings.results / "kodak.csv")
     points = ours + reference_points(reference)
@@ -62,8 +62,7 @@ def main(settings: Settings) -> None:
     rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]
     monotone = "strictly monotone" if is_monotone(rates, quality) else "NOT monotone"
     print(f"{len(ours)} points from {min(rates):.3f} to {max(rates):.3f} bpp, {monotone}")
-    for codec, rate in bd_rates(points).items():
-        print(f"BD-rate against {codec}: {rate:+.1f} %")
+    print_bd_rates(points)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ do. `lic evaluate` measures the shipped quantizers, which have seen none of them
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,16 +27,21 @@ import tyro
 from tqdm import tqdm
 
 from lic_jax import zoo
+from lic_jax.cli import exit_code_of
 from lic_jax.codec import Codec
+from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
 from lic_jax.evaluation.codec import default_rates, mean_rows, measure_image, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.images import RGB, image_paths, read_image
 from lic_jax.model import HyperpriorModel
-from lic_jax.training.data import PhotographFolder, fixed_crops
+from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
 from lic_jax.training.refit import fit_rate_distortion_curve, in_fixed_point
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
+
+CROP = 128
+"""Side of the crops that quantizers are fitted to; smaller photographs are left out."""
 
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 """The colour photographs inside the scikit-image package."""
@@ -87,7 +93,7 @@ def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
     """Fits the quantizers and gives the model that they make with the anchor."""
     anchor = load_bundle(zoo.path_of(settings.model))
     folder = PhotographFolder(tuple(photographs), tuple(photographs.values()), ())
-    crops = fixed_crops(folder, 128, settings.crops, settings.seed)
+    crops = fixed_crops(folder, CROP, settings.crops, settings.seed)
     curve = fit_rate_distortion_curve(
         HyperpriorModel(anchor.config),
         anchor.params,
@@ -182,13 +188,17 @@ def table(points: list[CurvePoint]) -> str:
     return "\n".join(lines)
 
 
-def bd_rates(points: list[CurvePoint]) -> dict[str, float]:
-    """BD-rate of our curve in percent, against each reference codec."""
+def print_bd_rates(points: list[CurvePoint]) -> None:
+    """Prints the BD-rate of our curve against each reference codec, where there is one."""
     curve = {
         codec: np.array([(point.bpp, point.psnr_db) for point in points if point.codec == codec]).T
         for codec in ("lic_jax", *CLASSICAL)
     }
-    return {codec: bd_rate(*curve["lic_jax"], *curve[codec]) for codec in CLASSICAL}
+    for codec in CLASSICAL:
+        try:
+            print(f"BD-rate against {codec}: {bd_rate(*curve['lic_jax'], *curve[codec]):+.1f} %")
+        except LicError as error:
+            print(f"BD-rate against {codec}: undefined ({error})")
 
 
 def main(settings: Settings) -> None:
@@ -196,7 +206,10 @@ def main(settings: Settings) -> None:
     if settings.images is None:
         photographs = sample_photographs()
     else:
-        photographs = {path.stem: read_image(path) for path in image_paths(settings.images)}
+        folder = load_photographs(image_paths(settings.images), CROP)
+        for name, reason in folder.skipped:
+            tqdm.write(f"skipped {name}: {reason}")
+        photographs = dict(zip(folder.names, folder.photographs, strict=True))
     bundle = fit(settings, photographs)
     points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
     write_csv(settings.out / "curve.csv", points)
@@ -204,10 +217,12 @@ def main(settings: Settings) -> None:
         points, settings.out / "curve.png", f"One model, {len(settings.lambdas)} quantizers: {len(photographs)} images"
     )
     print(table(points))
-    for codec, rate in bd_rates(points).items():
-        print(f"BD-rate against {codec}: {rate:+.1f} %")
+    print_bd_rates(points)
     print(f"{settings.out / 'curve.csv'} and {settings.out / 'curve.png'} written ({jax.default_backend()})")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))

@@ -112,9 +112,9 @@ def evaluate(
 
     codec = load(model)
     rows: list[MeasuredRow] = evaluate_folder(codec, folder, rates or default_rates(codec.bundle.highest_rate))
+    print(mean_table(rows))
     if csv is not None:
         write_csv(csv, rows)
-    print(mean_table(rows))
 
 
 def train(
@@ -126,11 +126,14 @@ def train(
     from lic_jax.training.anchor import train_anchor
 
     train_anchor(settings, images, out)
-    print(f"{out / 'anchor.safetensors'} written; fit its quantizers with `lic refit {out / 'anchor.safetensors'}`")
+    weights = out / "anchor.safetensors"
+    print(f"{weights} written; fit its quantizers with `lic refit {weights} {images} --out model.safetensors`")
 
 
 def refit(
-    anchor: Annotated[Positional[Path], tyro.conf.arg(metavar="ANCHOR", help="weights written by `lic train`")],
+    anchor: Annotated[
+        Positional[str], tyro.conf.arg(metavar="ANCHOR", help="weights written by `lic train`, or a model to fit anew")
+    ],
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
     out: Annotated[Path, tyro.conf.arg(help="the model to write: weights and quantizers, for `--model`")],
     settings: Flat[RefitSettings] = _REFIT,
@@ -139,6 +142,12 @@ def refit(
     from lic_jax.training.refit import refit_anchor
 
     print(refit_anchor(settings, anchor, images, out))
+
+
+def exit_code_of(error: LicError) -> int:
+    """Says what is wrong in one line and gives the exit code for it."""
+    print(f"lic: {error}", file=sys.stderr)
+    return 2
 
 
 COMMANDS = {
@@ -158,8 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
             COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
         )
     except LicError as error:
-        print(f"lic: {error}", file=sys.stderr)
-        return 2
+        return exit_code_of(error)
     except KeyboardInterrupt:
         print("lic: interrupted", file=sys.stderr)
         return 130

@@ -32,6 +32,10 @@ def image_paths(folder: Path) -> list[Path]:
     return paths
 
 
+_BEST_QUALITY = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}
+"""Formats that lose by default write all they can: WebP every pixel, JPEG nearly."""
+
+
 def read_image(path: Path) -> RGB:
     """An image file as RGB; greyscale, palette and CMYK are converted, an EXIF orientation is applied.
 
@@ -53,8 +57,12 @@ def read_image(path: Path) -> RGB:
 def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
     if "A" in image.getbands() or "transparency" in image.info:
         raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
-    raw_modes = [str(tile[3]) for tile in image.tile]
-    if image.mode.startswith(("I", "F")) or any("16" in mode for mode in raw_modes):
+    arguments = [
+        argument for tile in image.tile for argument in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))
+    ]
+    deep_layout = any(isinstance(argument, str) and "16" in argument for argument in arguments)
+    deep_ppm = image.format == "PPM" and any(isinstance(argument, int) and argument > 255 for argument in arguments)
+    if image.mode.startswith(("I", "F")) or deep_layout or deep_ppm:
         raise LicError(f"{path} has more than 8 bits a sample, which the format cannot keep; convert it to 8 first")
 
 
@@ -67,7 +75,11 @@ def write_image(path: Path, pixels: RGB) -> None:
     path = Path(path)
     check_image_path(path)
     data = io.BytesIO()
-    Image.fromarray(pixels).save(data, Image.registered_extensions()[path.suffix.lower()])
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    try:
+        Image.fromarray(pixels).save(data, kind, **_BEST_QUALITY.get(kind, {}))
+    except (OSError, ValueError) as error:
+        raise LicError(f"{path} cannot hold this image ({error}); write a PNG") from error
     write_bytes(path, data.getvalue())
 
 

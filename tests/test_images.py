@@ -103,3 +103,17 @@ def test_an_unknown_suffix_is_refused(tmp_path):
         write_image(tmp_path / "a.xyz", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(LicError, match="cannot be written"):
         write_image(tmp_path / "none" / "a.png", np.zeros((2, 2, 3), np.uint8))
+
+
+def test_sixteen_bits_in_a_ppm_are_refused(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    with pytest.raises(LicError, match="8 bits"):
+        read_image(tmp_path / "a.ppm")
+
+
+def test_webp_keeps_every_pixel_and_what_a_format_cannot_hold_is_refused(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    write_image(tmp_path / "a.webp", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.webp"), pixels)
+    with pytest.raises(LicError, match="write a PNG"):
+        write_image(tmp_path / "b.webp", np.zeros((1, 17_000, 3), np.uint8))

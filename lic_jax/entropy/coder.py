@@ -8,6 +8,7 @@ import constriction
 import numpy as np
 from jaxtyping import Int
 
+from lic_jax.entropy.tables import PRECISION_BITS
 from lic_jax.errors import LicError
 
 
@@ -50,6 +51,12 @@ def decode(
     """
     if len(data) % 4:
         raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
+    least_bits = np.bincount(table_index, minlength=len(tables)) @ (PRECISION_BITS - np.log2(tables.max(axis=1)))
+    if least_bits > 8 * len(data) + 64:
+        raise LicError(
+            f"a segment of {len(data)} bytes is too short for its {len(table_index)} symbols; "
+            "the stream is damaged, get it again"
+        )
     decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
     symbols = np.empty(len(table_index), np.int32)
     for table, positions in _groups(table_index, len(tables)):

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lic_jax.evaluation.metrics import ms_ssim, psnr
-from lic_jax.files import write_bytes
+from lic_jax.files import make_folder, write_bytes
 from lic_jax.images import RGB, image_paths, read_image
 
 MEAN = "mean"
@@ -100,7 +100,7 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
     writer.writerow(rows[0]._fields)
     for row in rows:
         writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
     write_bytes(path, text.getvalue().encode())
 
 

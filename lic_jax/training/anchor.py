@@ -22,6 +22,7 @@ from jaxtyping import Array, Int
 from tqdm import tqdm
 
 from lic_jax.errors import LicError
+from lic_jax.files import make_folder, write_bytes
 from lic_jax.images import image_paths
 from lic_jax.model import HyperpriorModel, initialize
 from lic_jax.training import checkpoint, data
@@ -183,7 +184,7 @@ def _check_settings(path: Path, settings: AnchorSettings) -> None:
                 f"{path.parent} holds a training with {name} = {found.get(name)}, not {asked[name]}; "
                 "give the same settings or another --out"
             )
-    path.write_text(json.dumps(asked, indent=1))
+    write_bytes(path, json.dumps(asked, indent=1).encode())
 
 
 def _metadata(settings: AnchorSettings) -> dict[str, str]:
@@ -216,7 +217,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     validation_crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
 
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     _check_settings(out / "settings.json", settings)
     manager = checkpoint.open_checkpoints(out / "checkpoints")
     stages = training_stages(settings)
@@ -242,6 +243,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
         state = _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress)
+    save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
     progress.close()
     manager.close()
     return state.params

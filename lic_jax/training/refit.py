@@ -19,9 +19,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
+from lic_jax import zoo
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.bins import bin_edges
 from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
+from lic_jax.errors import LicError
 from lic_jax.images import image_paths
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.quantization import annealing, stanh
@@ -334,7 +336,8 @@ def refit_anchor(
     """Fits quantizers to an anchor's weights on a folder of photographs and writes the codec's model.
 
     Args:
-      anchor: weights written by a training. They are rounded to stored precision first.
+      anchor: weights written by a training, rounded to stored precision first; or a codec's model, whose own quantizers
+        are left aside.
       images: the folder that the anchor was trained on, or another.
       out: the file to write.
       held_out_fraction: of the photographs, kept to report on; the same ones that the training kept.
@@ -345,10 +348,12 @@ def refit_anchor(
     Raises:
       LicError: the anchor or the folder cannot be used.
     """
-    params, metadata = load_weights(anchor)
-    config = ModelConfig.from_json(metadata.get("config", ""))
+    tree, metadata = load_weights(zoo.path_of(anchor))
+    if "config" not in metadata or "rd_lambda" not in metadata:
+        raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
+    config = ModelConfig.from_json(metadata["config"])
     anchor_lambda = float(metadata["rd_lambda"])
-    params = in_stored_precision(params)
+    params = in_stored_precision(tree.get("params", tree))
     training_paths, held_out_paths = data.split_held_out(image_paths(images), held_out_fraction)
     photographs = data.load_photographs(training_paths, settings.crop_size)
     held_out = data.load_photographs(held_out_paths or training_paths, settings.crop_size)

@@ -53,6 +53,10 @@ class AnchorSettings:
     def __post_init__(self):
         if self.crop_size % 64 or self.crop_size <= 0:
             raise LicError(f"crop size {self.crop_size} is not a positive multiple of 64; use 128 or 256")
+        if self.batch_size < 1 or self.validate_every < 1:
+            raise LicError(
+                f"batch size {self.batch_size} and validate every {self.validate_every} must be 1 or more; raise them"
+            )
         if not 0 <= self.hyperprior_steps <= self.steps:
             raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
 
@@ -92,6 +96,8 @@ class RefitSettings:
             raise LicError(f"lambdas {self.lambdas} are not positive numbers; give one or more, e.g. 0.005 0.01 0.02")
         if list(self.lambdas) != sorted(set(self.lambdas)):
             raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
+        if self.crop_size % 64 or self.crop_size <= 0:
+            raise LicError(f"crop size {self.crop_size} is not a positive multiple of 64; use 128 or 256")
         if self.steps < 1 or self.batch_size < 1:
             raise LicError(f"steps {self.steps} and batch size {self.batch_size} must be 1 or more; raise them")
         if self.inverse_temperature < 1:

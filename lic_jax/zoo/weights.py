@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from lic_jax.errors import LicError
-from lic_jax.files import write_bytes
+from lic_jax.files import make_folder, write_bytes
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
 def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
     """Writes a tree of arrays as safetensors, whole or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
     write_bytes(path, serialize(arrays, metadata))
 

@@ -185,3 +185,9 @@ def test_bytes_after_the_code_are_an_error():
     message, index = random_message(tables, 400, 5)
     with pytest.raises(LicError):
         decode(encode(message, index, tables) + bytes(400), index, tables)
+
+
+def test_data_too_short_for_its_symbols_is_refused_before_decoding():
+    tables = np.array([[TOTAL // 2, TOTAL // 2]])
+    with pytest.raises(LicError, match="too short for its 1000000 symbols"):
+        decode(b"", np.zeros(10**6, int), tables)

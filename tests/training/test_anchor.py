@@ -87,9 +87,12 @@ def test_killed_by_a_signal_and_started_again_with_the_same_command(
     assert equal(train_anchor(settings, photograph_folder, tmp_path), expected)
 
 
-def test_a_finished_training_stays_as_it_is(settings, uninterrupted, photograph_folder):
+def test_a_finished_training_stays_as_it_is_and_writes_lost_weights_again(settings, uninterrupted, photograph_folder):
     out, expected = uninterrupted
+    weights = (out / "anchor.safetensors").read_bytes()
+    (out / "anchor.safetensors").unlink()
     assert equal(train_anchor(settings, photograph_folder, out), expected)
+    assert len((out / "anchor.safetensors").read_bytes()) == len(weights)
 
 
 def test_the_log_has_a_row_a_validation(uninterrupted):
