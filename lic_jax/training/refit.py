@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.entropy.bins import bin_edges
+from lic_jax.entropy.bins import bin_edges, hard_bins
 from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError
 from lic_jax.images import image_paths
@@ -152,13 +152,12 @@ def hard_objective(
     """The objective with the decisions that a codec takes; rates are estimated from the priors."""
     variables = {"params": params}
     hyper_symbols = stanh.symbols(quantizers.hyper_latent, hyper_latent)
-    edges = bin_edges(quantizers.hyper_latent)
-    hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
+    hyper_bins = hard_bins(bin_edges(quantizers.hyper_latent), hyper_symbols)
+    hyper_mass = model.apply(variables, *hyper_bins, method="hyper_mass")
     hard_hyper = stanh.dequantize(quantizers.hyper_latent, hyper_symbols)
     mean, scale_index = model.apply(variables, hard_hyper, method="predict")
     symbols = stanh.symbols(quantizers.latent, latent - mean)
-    edges = bin_edges(quantizers.latent)
-    mass = gaussian_mass(edges[symbols], edges[symbols + 1], scale_of_index(scale_index))
+    mass = gaussian_mass(*hard_bins(bin_edges(quantizers.latent), symbols), scale_of_index(scale_index))
     decoded = model.apply(variables, mean + stanh.dequantize(quantizers.latent, symbols), method="decode")
     return _rate_distortion(image, decoded, bits(hyper_mass), bits(mass), rd_lambda)
 

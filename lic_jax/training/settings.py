@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from lic_jax.config import ModelConfig
+from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
 
 LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
@@ -14,6 +14,11 @@ SCHEDULES = ("constant", "linear", "exponential", "gap", "stochastic_gap")
 
 Relaxation = Literal["mixed", "noise"]
 """What stands in for quantization in training: noise for the rate and hard values for the synthesis, or noise alone."""
+
+
+def _check_crop_size(crop_size: int) -> None:
+    if crop_size % HYPER_STRIDE or crop_size <= 0:
+        raise LicError(f"crop size {crop_size} is not a positive multiple of {HYPER_STRIDE}; use 128 or 256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +56,7 @@ class AnchorSettings:
     validate_every: int = 500
 
     def __post_init__(self):
-        if self.crop_size % 64 or self.crop_size <= 0:
-            raise LicError(f"crop size {self.crop_size} is not a positive multiple of 64; use 128 or 256")
+        _check_crop_size(self.crop_size)
         if self.batch_size < 1 or self.validate_every < 1:
             raise LicError(
                 f"batch size {self.batch_size} and validate every {self.validate_every} must be 1 or more; raise them"
@@ -96,8 +100,7 @@ class RefitSettings:
             raise LicError(f"lambdas {self.lambdas} are not positive numbers; give one or more, e.g. 0.005 0.01 0.02")
         if list(self.lambdas) != sorted(set(self.lambdas)):
             raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
-        if self.crop_size % 64 or self.crop_size <= 0:
-            raise LicError(f"crop size {self.crop_size} is not a positive multiple of 64; use 128 or 256")
+        _check_crop_size(self.crop_size)
         if self.steps < 1 or self.batch_size < 1:
             raise LicError(f"steps {self.steps} and batch size {self.batch_size} must be 1 or more; raise them")
         if self.inverse_temperature < 1:
