@@ -8,7 +8,7 @@ The floor is the arithmetic without a single multiplied zero, at this machine's 
 import jax
 from timing import matrix_flops_per_second, median_seconds
 
-from lic_jax.transforms import layers
+from lic_jax.transforms import convolution
 
 CASES = {
     "13×13 s8, 320→12, a 768×512 image": (1, 32, 48, 320, 12, 13, 8),
@@ -25,9 +25,9 @@ def lax_reference(inputs, kernel, stride):
 
 FORMS = {
     "lax": lax_reference,
-    "phases": layers.transposed_convolution_phases,
-    "overlap-add": layers.transposed_convolution_overlap_add,
-    "chosen": layers.transposed_convolution,
+    "phases": convolution.transposed_convolution_phases,
+    "groups": convolution.transposed_convolution_phase_groups,
+    "chosen": convolution.transposed_convolution,
 }
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
-from lic_jax.transforms.layers import lower_bound
+from lic_jax.transforms.gdn import lower_bound
 
 
 def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -25,11 +25,30 @@ def scale_of_index(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return SCALE_MIN * jnp.exp(index * LOG_SCALE_STEP)
 
 
+@jax.custom_jvp
 def gaussian_mass(
     lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], scale: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision."""
+    """P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision.
+
+    The derivative is written out: it needs the density at the two ends alone.
+    """
     mirrored = lower + upper > 0
     low = jnp.where(mirrored, -upper, lower) / scale
     high = jnp.where(mirrored, -lower, upper) / scale
     return jax.scipy.special.ndtr(high) - jax.scipy.special.ndtr(low)
+
+
+@gaussian_mass.defjvp
+def _gaussian_mass_derivative(primals, tangents):
+    lower, upper, scale = primals
+    lower_tangent, upper_tangent, scale_tangent = tangents
+    low, high = lower / scale, upper / scale
+    low_density, high_density = _standard_density(low), _standard_density(high)
+    ends = high_density * upper_tangent - low_density * lower_tangent
+    spread = (high * high_density - low * low_density) * scale_tangent
+    return gaussian_mass(lower, upper, scale), (ends - spread) / scale
+
+
+def _standard_density(values: Array) -> Array:
+    return jnp.exp(-(values**2) / 2) / math.sqrt(2 * math.pi)

@@ -153,7 +153,7 @@ def soft(
 
 def symbols(quantizer: STanH, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
-    return jnp.searchsorted(quantizer.thresholds, values, side="left")
+    return jnp.searchsorted(quantizer.thresholds, values, side="left", method="scan_unrolled")
 
 
 def dequantize(quantizer: STanH, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:

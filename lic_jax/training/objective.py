@@ -10,7 +10,7 @@ from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.quantization.rounding import additive_noise, straight_through_round
 from lic_jax.training.settings import Relaxation
-from lic_jax.transforms.layers import lower_bound
+from lic_jax.transforms.gdn import lower_bound
 
 MASS_MIN = 1e-9
 """The lower bound of every likelihood."""

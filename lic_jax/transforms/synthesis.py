@@ -3,7 +3,8 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lic_jax.transforms.layers import InverseGDN1, TransposedConvolution
+from lic_jax.transforms.gdn import InverseGDN1
+from lic_jax.transforms.layers import TransposedConvolution
 
 
 class JPEGLikeSynthesis(nn.Module):
