@@ -213,9 +213,7 @@ def main(settings: Settings) -> None:
     bundle = fit(settings, photographs)
     points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
     write_csv(settings.out / "curve.csv", points)
-    draw(
-        points, settings.out / "curve.png", f"One model, {len(settings.lambdas)} quantizers: {len(photographs)} images"
-    )
+    draw(points, settings.out / "curve.png", f"{len(photographs)} photographs: one model, every rate")
     print(table(points))
     print_bd_rates(points)
     print(f"{settings.out / 'curve.csv'} and {settings.out / 'curve.png'} written ({jax.default_backend()})")

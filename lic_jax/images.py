@@ -40,7 +40,8 @@ def read_image(path: Path) -> RGB:
     """An image file as RGB; greyscale, palette and CMYK are converted, an EXIF orientation is applied.
 
     Raises:
-      LicError: not readable, not an image, too large, with transparency, or with more than 8 bits a sample.
+      LicError: not readable, not an image, too large, with transparency, with more than 8 bits a sample, or holding
+        more than one image (a camera's MPO file, a photograph and its previews, is none of these).
     """
     data = read_bytes(path)
     try:
@@ -55,6 +56,8 @@ def read_image(path: Path) -> RGB:
 
 
 def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise LicError(f"{path} holds {image.n_frames} images, of which one would be kept; save each as its own file")
     if "A" in image.getbands() or "transparency" in image.info:
         raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
     arguments = [

@@ -161,6 +161,20 @@ def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, cap
     assert "PSNR dB" in capsys.readouterr().out
 
 
+def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photographs, tmp_path, capsys):
+    for name in ("a.png", "a.bmp", "b.png"):
+        Image.fromarray(photographs[0]).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert lic("evaluate", tmp_path, "--csv", tmp_path / "rows.csv", "--rates", 1) == 0
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["a.bmp", "a.png", "b", "mean"]
+    assert "skipped broken.png" in capsys.readouterr().out
+    for name in ("a.png", "a.bmp", "b.png"):
+        (tmp_path / name).unlink()
+    assert lic("evaluate", tmp_path) == 2
+    assert "none of 1 images" in capsys.readouterr().err
+
+
 def test_evaluate_covers_all_rates_by_default():
     from lic_jax.evaluation.codec import default_rates
 
@@ -175,7 +189,8 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     save_weights(anchor, tiny_params, {"config": tiny_config.to_json(), "rd_lambda": "0.01"})
     arguments = ("--lambdas", 0.005, 0.02, "--steps", 3, "--crop-size", 64, "--batch-size", 2)
     assert lic("refit", anchor, photograph_folder, "--out", out, *arguments, with_model=False) == 0
-    assert "held out" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "held out" in table and "against uniform" in table
     image = photograph_folder / "03.png"
     assert cli.main(["compress", str(image), str(tmp_path / "b.lic"), "--rate", "0.5", "--model", str(out)]) == 0
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2

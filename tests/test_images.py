@@ -117,3 +117,11 @@ def test_webp_keeps_every_pixel_and_what_a_format_cannot_hold_is_refused(tmp_pat
     np.testing.assert_array_equal(read_image(tmp_path / "a.webp"), pixels)
     with pytest.raises(LicError, match="write a PNG"):
         write_image(tmp_path / "b.webp", np.zeros((1, 17_000, 3), np.uint8))
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "webp", "png"])
+def test_a_file_of_several_images_is_refused(tmp_path, suffix):
+    pages = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (0, 100, 200)]
+    pages[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pages[1:])
+    with pytest.raises(LicError, match="holds 3 images"):
+        read_image(tmp_path / f"a.{suffix}")

@@ -1,5 +1,6 @@
 """Measuring a codec on a folder: real bytes, real times, one row an image and rate."""
 
+import collections
 import csv
 import io
 import time
@@ -10,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import ms_ssim, psnr
 from lic_jax.files import make_folder, write_bytes
 from lic_jax.images import RGB, image_paths, read_image
@@ -68,19 +70,31 @@ def evaluate_folder(codec: RateCodec, folder: Path, rates: Sequence[float]) -> l
 
     The first image of each size is coded once beforehand: compilation is not part of the times.
 
+    An image that cannot be read is named on the terminal and left out. Rows carry the file's name without its suffix,
+    or with it where two files differ by nothing else.
+
     Raises:
-      LicError: the folder holds no images, or one of them cannot be compressed.
+      LicError: the folder holds no image that can be read, or a rate is outside the codec's.
     """
     rows: list[MeasuredRow] = []
     sizes_seen = set()
-    progress = tqdm(image_paths(folder), unit="image", disable=None)
+    paths = image_paths(folder)
+    stems = collections.Counter(path.stem for path in paths)
+    progress = tqdm(paths, unit="image", disable=None)
     for path in progress:
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except LicError as error:
+            tqdm.write(f"skipped {path.name}: {error}")
+            continue
+        name = path.stem if stems[path.stem] == 1 else path.name
         if image.shape not in sizes_seen:
             sizes_seen.add(image.shape)
-            measure_image(codec, path.stem, image, rates[:1])
-        rows += measure_image(codec, path.stem, image, rates)
+            measure_image(codec, name, image, rates[:1])
+        rows += measure_image(codec, name, image, rates)
         progress.set_postfix_str(f"bpp {rows[-1].bpp:.3f} psnr {rows[-1].psnr_db:.2f}")
+    if not rows:
+        raise LicError(f"none of {len(paths)} images in {folder} can be measured; give a folder of 8-bit photographs")
     return rows + mean_rows(rows)
 
 

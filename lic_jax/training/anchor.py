@@ -7,9 +7,9 @@ from any checkpoint before the fall.
 
 import csv
 import dataclasses
+import io
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +22,7 @@ from jaxtyping import Array, Int
 from tqdm import tqdm
 
 from lic_jax.errors import LicError
-from lic_jax.files import make_folder, write_bytes
-from lic_jax.images import image_paths
+from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import HyperpriorModel, initialize
 from lic_jax.training import checkpoint, data
 from lic_jax.training.klt import klt_start
@@ -146,15 +145,16 @@ class TrainingLog:
         rows = []
         if path.exists():
             with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+                rows = [
+                    row for row in csv.DictReader(file) if row.get("step", "").isdigit() and int(row["step"]) <= step
+                ]
         self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
         self._started = time.monotonic()
-        unfinished = path.with_name(f".{path.name}")
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(unfinished, path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, LOG_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(path, text.getvalue().encode())
         self._path = path
 
     def minutes(self) -> float:
@@ -174,7 +174,10 @@ def _check_settings(path: Path, settings: AnchorSettings) -> None:
     """
     asked = json.loads(json.dumps(dataclasses.asdict(settings)))
     if path.exists():
-        found = json.loads(path.read_text())
+        try:
+            found = dict(json.loads(read_bytes(path)))
+        except (TypeError, ValueError) as error:
+            raise LicError(f"{path} is damaged ({error}); restore it, or give another --out") from error
         differing = [
             name for name in asked if asked[name] != found.get(name) and name not in ("steps", "decay_fraction")
         ]
@@ -207,13 +210,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     Raises:
       LicError: the folder has no usable photographs, or `out` holds a training with other settings.
     """
-    training_paths, held_out_paths = data.split_held_out(image_paths(images), settings.held_out)
-    photographs = data.load_photographs(training_paths, settings.crop_size)
-    held_out = data.load_photographs(held_out_paths or training_paths, settings.crop_size)
-    for name, reason in (*photographs.skipped, *held_out.skipped):
-        tqdm.write(f"skipped {name}: {reason}")
-    skipped = len(photographs.skipped) + len(held_out.skipped)
-    tqdm.write(f"{len(photographs)} photographs to train on, {len(held_out)} held out, {skipped} skipped")
+    photographs, held_out = data.load_folder(images, settings.held_out, settings.crop_size)
     validation_crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
 
     out = Path(out)
@@ -223,6 +220,8 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     stages = training_stages(settings)
     step = manager.latest_step() or 0
     params = initialize(settings.model, jax.random.key(settings.seed))
+    if step > settings.steps:
+        raise LicError(f"{out} holds a training of {step} steps, more than {settings.steps}; raise --steps")
     if step:
         stage = next(stage for stage in stages if step <= stage.last_step)
         state = checkpoint.restore(manager, step, begin_stage(stage, params))

@@ -12,9 +12,10 @@ import grain
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+from tqdm import tqdm
 
 from lic_jax.errors import LicError
-from lic_jax.images import read_image
+from lic_jax.images import image_paths, read_image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +61,29 @@ def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
         name, reason = skipped[0]
         raise LicError(f"none of {len(paths)} images can be used; the first, {name}, {reason}")
     return PhotographFolder(tuple(names), tuple(photographs), tuple(skipped))
+
+
+def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[PhotographFolder, PhotographFolder]:
+    """The photographs of a folder, (to train on, held out); those left out are counted and named on the terminal.
+
+    A folder whose held-out part is empty or unusable is validated on the photographs that it trains on.
+
+    Raises:
+      LicError: no such folder, or nothing in it to train on.
+    """
+    training_paths, held_out_paths = split_held_out(image_paths(folder), held_out)
+    training = load_photographs(training_paths, smallest_side)
+    skipped = list(training.skipped)
+    try:
+        validation = load_photographs(held_out_paths, smallest_side)
+        skipped += validation.skipped
+    except LicError as error:
+        tqdm.write(f"no photographs held out ({error}); validating on those to train on")
+        validation = training
+    for name, reason in skipped:
+        tqdm.write(f"skipped {name}: {reason}")
+    tqdm.write(f"{len(training)} photographs to train on, {len(validation)} to validate on, {len(skipped)} skipped")
+    return training, validation
 
 
 def split_held_out(paths: list[Path], fraction: float) -> tuple[list[Path], list[Path]]:

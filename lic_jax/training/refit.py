@@ -24,7 +24,6 @@ from lic_jax.config import ModelConfig
 from lic_jax.entropy.bins import bin_edges, hard_bins
 from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError
-from lic_jax.images import image_paths
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.quantization import annealing, stanh
 from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
@@ -342,7 +341,7 @@ def refit_anchor(
       held_out_fraction: of the photographs, kept to report on; the same ones that the training kept.
 
     Returns:
-      A table of estimated rate and PSNR on the photographs held out.
+      A table of estimated rate and PSNR on the photographs held out, and of the gain over uniform quantizers.
 
     Raises:
       LicError: the anchor or the folder cannot be used.
@@ -353,20 +352,28 @@ def refit_anchor(
     config = ModelConfig.from_json(metadata["config"])
     anchor_lambda = float(metadata["rd_lambda"])
     params = in_stored_precision(tree.get("params", tree))
-    training_paths, held_out_paths = data.split_held_out(image_paths(images), held_out_fraction)
-    photographs = data.load_photographs(training_paths, settings.crop_size)
-    held_out = data.load_photographs(held_out_paths or training_paths, settings.crop_size)
-    for name, reason in (*photographs.skipped, *held_out.skipped):
-        tqdm.write(f"skipped {name}: {reason}")
+    photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
     model = HyperpriorModel(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
     quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
     save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
 
     crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
-    bpp, mse = evaluate_quantizers(model, params, quantizers, crops, settings.lambdas, settings.batch_size)
-    lines = [f"{len(crops)} crops held out, rates estimated:", "rate         λ     bpp  PSNR dB  objective"]
-    for rate, (rd_lambda, rate_bpp, rate_mse) in enumerate(zip(settings.lambdas, bpp, mse, strict=True)):
-        objective = rate_bpp + rd_lambda * rate_mse
-        lines.append(f"{rate:4}  {rd_lambda:8g}  {rate_bpp:6.3f}  {float(psnr(rate_mse)):7.2f}  {objective:9.4f}")
+    measured = [
+        evaluate_quantizers(model, params, candidates, crops, settings.lambdas, settings.batch_size)
+        for candidates in (start_quantizers(settings, anchor_lambda), quantizers)
+    ]
+    return f"{len(crops)} crops held out, rates estimated:\n{_comparison(settings.lambdas, *measured)}"
+
+
+def _comparison(lambdas: Sequence[float], start: tuple, fitted: tuple) -> str:
+    """A table of (bpp, mean squared error) of fitted quantizers and what they gain over those they started as."""
+    start_objective, objective = (bpp + np.asarray(lambdas) * mse for bpp, mse in (start, fitted))
+    gain = 100 * (objective / start_objective - 1)
+    lines = ["rate         λ     bpp  PSNR dB  objective  against uniform"]
+    for rate, (rd_lambda, bpp, mse) in enumerate(zip(lambdas, *fitted, strict=True)):
+        quality = float(psnr(mse))
+        lines.append(
+            f"{rate:4}  {rd_lambda:8g}  {bpp:6.3f}  {quality:7.2f}  {objective[rate]:9.4f}  {gain[rate]:+14.1f}%"
+        )
     return "\n".join(lines)

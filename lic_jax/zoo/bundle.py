@@ -120,9 +120,12 @@ def load_bundle(path: Path) -> Bundle:
     tree, metadata = load_weights(path)
     if "quantizers" not in tree or "config" not in metadata:
         raise LicError(f"{path} holds no quantizers; fit some with `lic refit` and use the file that it writes")
+    missing = [name for name in ("rd_lambda", "lambdas", "fingerprint") if name not in metadata]
+    if missing:
+        raise LicError(f"{path} is damaged (it does not say its {missing[0]}); copy it again")
     config = ModelConfig.from_json(metadata["config"])
     fingerprint = _fingerprint(config, flatten(tree))
-    if fingerprint.hex() != metadata.get("fingerprint"):
+    if fingerprint.hex() != metadata["fingerprint"]:
         raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
     if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
@@ -133,11 +136,17 @@ def load_bundle(path: Path) -> Bundle:
         )
         for name, stack in tree["quantizers"].items()
     }
+    lambdas = tuple(json.loads(metadata["lambdas"]))
+    counts = {len(lambdas), len(quantizers["latent"]), len(quantizers["hyper_latent"])}
+    if len(counts) != 1:
+        raise LicError(
+            f"{path} is damaged (its numbers of rates and quantizers, {sorted(counts)}, differ); copy it again"
+        )
     return Bundle(
         config,
         {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()},
         float(metadata["rd_lambda"]),
-        tuple(json.loads(metadata["lambdas"])),
+        lambdas,
         quantizers["latent"],
         quantizers["hyper_latent"],
         fingerprint,

@@ -134,3 +134,17 @@ def test_training_lowers_the_objective(settings, tiny_params, photographs):
         state, result = step(state)
         objectives.append(float(result.objective))
     assert np.mean(objectives[-20:]) < 0.9 * np.mean(objectives[:20])
+
+
+def test_a_training_that_went_further_is_not_cut_back(uninterrupted, settings, photograph_folder):
+    out, _ = uninterrupted
+    with pytest.raises(LicError, match=r"holds a training of 14 steps, more than 9; raise --steps"):
+        train_anchor(dataclasses.replace(settings, steps=9), photograph_folder, out)
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", ""])
+def test_damaged_settings_are_named(settings, photograph_folder, tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(LicError, match=r"settings.json is damaged"):
+        train_anchor(settings, photograph_folder, tmp_path)
+    assert (tmp_path / "settings.json").read_text() == content

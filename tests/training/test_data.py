@@ -12,6 +12,7 @@ from lic_jax.training.data import (
     RandomCrop,
     crop_batches,
     fixed_crops,
+    load_folder,
     load_photographs,
     split_held_out,
 )
@@ -232,3 +233,13 @@ def test_no_test_photograph_is_among_the_training_photographs(kodak, train_photo
     assert len(names[0]) == 24
     assert not names[0] & names[1]
     assert not contents[0] & contents[1]
+
+
+def test_where_nothing_can_be_held_out_the_training_photographs_validate(folder, tmp_path, capsys):
+    for name in GOOD:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    training, validation = load_folder(tmp_path, 0.0, CROP)
+    assert validation.names == training.names == tuple(sorted(GOOD))
+    assert "validating on those to train on" in capsys.readouterr().out
+    training, validation = load_folder(tmp_path, 0.5, CROP)
+    assert sorted(training.names + validation.names) == sorted(GOOD)
