@@ -1,4 +1,4 @@
-"""The command line: `lic compress | decompress | info | evaluate | train | refit`.
+"""The command line: `lic compress | decompress | info | evaluate | complexity | train | refit`.
 
 Each command is a typed function, made into a parser by tyro. Frameworks are imported by the commands that need one,
 when they run.
@@ -117,6 +117,23 @@ def evaluate(
         write_csv(csv, rows)
 
 
+def complexity(
+    model: Annotated[
+        Positional[str],
+        tyro.conf.arg(metavar="MODEL", help="a shipped model, a weights file, or a JSON file with a configuration"),
+    ] = zoo.DEFAULT,
+    as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Count a model's parameters and its operations per pixel, transform by transform."""
+    from lic_jax.evaluation.complexity import complexity, complexity_table
+
+    costs = complexity(zoo.config_of(model))
+    if as_json:
+        print(json.dumps({part: {**cost._asdict(), "flops": cost.flops} for part, cost in costs.items()}, indent=1))
+    else:
+        print(complexity_table(costs))
+
+
 def train(
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
     out: Annotated[Path, tyro.conf.arg(help="checkpoints, log and weights; the same command goes on from there")],
@@ -155,6 +172,7 @@ COMMANDS = {
     "decompress": decompress,
     "info": info,
     "evaluate": evaluate,
+    "complexity": complexity,
     "train": train,
     "refit": refit,
 }

@@ -5,11 +5,20 @@ import json
 
 from lic_jax.errors import LicError, unknown_name
 
-ANALYSES = ("cnn", "linear")
-SYNTHESES = ("jpeg_like", "two_layer")
+ANALYSES = ("cnn", "elic", "gdn", "linear")
+HYPER_INPUTS = ("companded", "latent")
+HYPER_SYNTHESES = ("jpeg_like", "standard")
+SCALE_OUTPUTS = ("log_index", "log_scale")
+SYNTHESES = ("cnn", "elic", "gdn", "jpeg_like", "two_layer", "two_layer_residual")
+
+SYNTHESIS_KERNELS = {"jpeg_like": (18,), "two_layer": (13, 5), "two_layer_residual": (13, 5)}
+"""Kernel sizes of the shallow syntheses, first layer first; the deep ones have kernels of 5."""
 
 LATENT_STRIDE = 16
 """Pixels per latent, along each axis."""
+
+SHALLOW_SYNTHESES = tuple(SYNTHESIS_KERNELS)
+"""One or two transposed convolutions."""
 
 HYPER_STRIDE = 64
 """Pixels per hyper latent, along each axis; images are padded to a multiple of it."""
@@ -21,26 +30,62 @@ class ModelConfig:
 
     Attributes:
       analysis: one of `ANALYSES`.
-      analysis_channels: widths of the analysis' hidden convolutions.
+      analysis_channels: widths of the analysis' three hidden convolutions.
+      block_transform: whether a linear 16×16 block transform stands beside the analysis; the KLT start needs it.
       latent_channels: C.
       hyper_channels: channels of the hyper latent and of the hyper transforms' hidden layers.
+      hyper_input: what the hyper analysis sees: the latent itself, or "companded" (log(1 + |y|) and tanh(y/4)).
+      hyper_synthesis: one of `HYPER_SYNTHESES`.
+      scale_output: what the hyper synthesis puts out for the scale: its logarithm ("log_scale"), or the logarithm of
+        its index in the scale table ("log_index", as published).
       synthesis: one of `SYNTHESES`.
-      synthesis_channels: width of the synthesis' hidden layer, where it has one.
+      synthesis_channels: widths of the synthesis' hidden layers: none for jpeg_like, one for the two-layer ones, three
+        for the deep ones.
+      synthesis_kernels: kernel sizes of the synthesis' layers, first one first; the published ones if empty.
     """
 
     analysis: str = "cnn"
     analysis_channels: tuple[int, ...] = (48, 96, 128)
+    block_transform: bool = True
     latent_channels: int = 320
     hyper_channels: int = 96
+    hyper_input: str = "companded"
+    hyper_synthesis: str = "standard"
+    scale_output: str = "log_scale"
     synthesis: str = "two_layer"
-    synthesis_channels: int = 24
+    synthesis_channels: tuple[int, ...] = (24,)
+    synthesis_kernels: tuple[int, ...] = ()
 
     def __post_init__(self):
-        if self.analysis not in ANALYSES:
-            raise unknown_name("analysis", self.analysis, ANALYSES)
-        if self.synthesis not in SYNTHESES:
-            raise unknown_name("synthesis", self.synthesis, SYNTHESES)
-        object.__setattr__(self, "analysis_channels", tuple(self.analysis_channels))
+        for kind, known in (
+            ("analysis", ANALYSES),
+            ("hyper_input", HYPER_INPUTS),
+            ("hyper_synthesis", HYPER_SYNTHESES),
+            ("scale_output", SCALE_OUTPUTS),
+            ("synthesis", SYNTHESES),
+        ):
+            if getattr(self, kind) not in known:
+                raise unknown_name(kind.replace("_", " "), getattr(self, kind), known)
+        for name in ("analysis_channels", "synthesis_channels", "synthesis_kernels"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
+        if not self.synthesis_kernels:
+            object.__setattr__(self, "synthesis_kernels", SYNTHESIS_KERNELS.get(self.synthesis, (5,)))
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        expected = {
+            "analysis_channels": 0 if self.analysis == "linear" else 3,
+            "synthesis_channels": {"jpeg_like": 0, "two_layer": 1, "two_layer_residual": 1}.get(self.synthesis, 3),
+            "synthesis_kernels": len(SYNTHESIS_KERNELS.get(self.synthesis, (5,))),
+        }
+        for name, least in expected.items():
+            if len(getattr(self, name)) < least:
+                raise LicError(f"{name} {getattr(self, name)} are too few for this model; give {least}")
+        for name in ("latent_channels", "hyper_channels", *expected):
+            value = getattr(self, name)
+            if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
+                raise LicError(f"{name} {value} must be 1 or more; raise them")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

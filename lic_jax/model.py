@@ -13,20 +13,43 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.entropy.factorized import FactorizedPrior
-from lic_jax.entropy.gaussian import index_of_log_scale
-from lic_jax.transforms.analysis import CNNAnalysis, LinearAnalysis
-from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis
-from lic_jax.transforms.synthesis import JPEGLikeSynthesis, TwoLayerSynthesis
+from lic_jax.entropy.gaussian import index_of_log_index, index_of_log_scale
+from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
+from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, JPEGLikeHyperSynthesis, compand
+from lic_jax.transforms.synthesis import (
+    CNNSynthesis,
+    ELICSynthesis,
+    GDNSynthesis,
+    JPEGLikeSynthesis,
+    TwoLayerResidualSynthesis,
+    TwoLayerSynthesis,
+)
 
-_ANALYSES = {
-    "linear": lambda config: LinearAnalysis(config.latent_channels),
-    "cnn": lambda config: CNNAnalysis(config.latent_channels, config.analysis_channels),
-}
+_ANALYSES = {"cnn": CNNAnalysis, "gdn": GDNAnalysis, "elic": ELICAnalysis}
+_SHALLOW_SYNTHESES = {"two_layer": TwoLayerSynthesis, "two_layer_residual": TwoLayerResidualSynthesis}
+_DEEP_SYNTHESES = {"cnn": CNNSynthesis, "gdn": GDNSynthesis, "elic": ELICSynthesis}
 
-_SYNTHESES = {
-    "jpeg_like": lambda config: JPEGLikeSynthesis(),
-    "two_layer": lambda config: TwoLayerSynthesis(config.synthesis_channels),
-}
+
+def _analysis(config: ModelConfig) -> nn.Module:
+    if config.analysis == "linear":
+        return LinearAnalysis(config.latent_channels)
+    kind = _ANALYSES[config.analysis]
+    return kind(config.latent_channels, config.analysis_channels[:3], block_transform=config.block_transform)
+
+
+def _hyper_synthesis(config: ModelConfig) -> nn.Module:
+    if config.hyper_synthesis == "jpeg_like":
+        return JPEGLikeHyperSynthesis(config.latent_channels)
+    return HyperSynthesis(config.hyper_channels, config.latent_channels)
+
+
+def _synthesis(config: ModelConfig) -> nn.Module:
+    kernels = config.synthesis_kernels
+    if config.synthesis == "jpeg_like":
+        return JPEGLikeSynthesis(kernels[0])
+    if config.synthesis in _SHALLOW_SYNTHESES:
+        return _SHALLOW_SYNTHESES[config.synthesis](config.synthesis_channels[0], kernels[:2])
+    return _DEEP_SYNTHESES[config.synthesis](config.synthesis_channels[:3], kernels[0])
 
 
 class HyperpriorModel(nn.Module):
@@ -36,25 +59,27 @@ class HyperpriorModel(nn.Module):
 
     def setup(self):
         config = self.config
-        self.analysis = _ANALYSES[config.analysis](config)
+        self.analysis = _analysis(config)
         self.hyper_analysis = HyperAnalysis(config.hyper_channels)
         self.hyper_prior = FactorizedPrior(config.hyper_channels)
-        self.hyper_synthesis = HyperSynthesis(config.hyper_channels, config.latent_channels)
-        self.synthesis = _SYNTHESES[config.synthesis](config)
+        self.hyper_synthesis = _hyper_synthesis(config)
+        self.synthesis = _synthesis(config)
 
     def encode(
         self, image: Float[Array, "batch height width 3"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h/4 w/4 hyper"]]:
         """Image in the network's domain → latent y and hyper latent z, neither quantized."""
         latent = self.analysis(image)
-        return latent, self.hyper_analysis(latent)
+        hyper_input = compand(latent) if self.config.hyper_input == "companded" else latent
+        return latent, self.hyper_analysis(hyper_input)
 
     def predict(
         self, hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
         """Quantized hyper latent ẑ → mean μ and real-valued scale index in [0, 63] of every latent."""
-        mean, log_scale = self.hyper_synthesis(hyper_latent)
-        return mean, index_of_log_scale(log_scale)
+        mean, scale_output = self.hyper_synthesis(hyper_latent)
+        of_output = index_of_log_scale if self.config.scale_output == "log_scale" else index_of_log_index
+        return mean, of_output(scale_output)
 
     def hyper_mass(
         self, lower: Float[Array, "*batch hyper"], upper: Float[Array, "*batch hyper"]

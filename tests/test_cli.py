@@ -182,6 +182,21 @@ def test_evaluate_covers_all_rates_by_default():
     assert set(range(7)) <= set(default_rates(6))
 
 
+def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file, tiny_config, tmp_path, capsys):
+    assert lic("complexity", tiny_model_file, "--json", with_model=False) == 0
+    of_model = json.loads(capsys.readouterr().out)
+    (tmp_path / "config.json").write_text(tiny_config.to_json())
+    assert lic("complexity", tmp_path / "config.json", "--json", with_model=False) == 0
+    assert json.loads(capsys.readouterr().out) == of_model
+    assert list(of_model) == ["analysis", "hyper_analysis", "hyper_synthesis", "synthesis"]
+    assert lic("complexity", with_model=False) == 0
+    assert "decoding" in capsys.readouterr().out
+    for content, message in (('{"analysis": "nonsense"}', "known: cnn, elic"), ("{", "cannot be read")):
+        (tmp_path / "config.json").write_text(content)
+        assert lic("complexity", tmp_path / "config.json", with_model=False) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photograph_folder, tmp_path, capsys):
     from lic_jax.zoo.weights import save_weights
 
@@ -196,7 +211,7 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "train", "refit"])
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "complexity", "train", "refit"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

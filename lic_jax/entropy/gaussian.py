@@ -16,7 +16,15 @@ from lic_jax.transforms.gdn import lower_bound
 
 def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The real-valued scale index in [0, 63] of a scale's natural logarithm."""
-    index = (log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP
+    return _inside_table((log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP)
+
+
+def index_of_log_index(log_index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """exp of what the published models' hyper synthesis puts out, clipped to [0, 63]."""
+    return _inside_table(jnp.exp(log_index))
+
+
+def _inside_table(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return -lower_bound(-lower_bound(index, 0.0), -(SCALE_COUNT - 1.0))
 
 

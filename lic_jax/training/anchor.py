@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array, Int
 from tqdm import tqdm
 
+from lic_jax.config import SHALLOW_SYNTHESES
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import HyperpriorModel, initialize
@@ -65,9 +66,12 @@ def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransforma
         [warm_up, steps - decay],
     )
 
+    shallow = settings.model.synthesis in SHALLOW_SYNTHESES
+
     def pace(params):
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: "slow" if path[0].key == "synthesis" or path[1].key == "linear" else "normal", params
+            lambda path, _: "slow" if (shallow and path[0].key == "synthesis") or path[1].key == "linear" else "normal",
+            params,
         )
 
     return optax.chain(

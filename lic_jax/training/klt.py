@@ -10,7 +10,8 @@ import math
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lic_jax.config import LATENT_STRIDE, ModelConfig
+from lic_jax.config import LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
 
 PATCH = LATENT_STRIDE
@@ -47,9 +48,16 @@ def principal_axes(
     return axes, np.sqrt(np.maximum(variances[strongest], 1e-12))
 
 
+def _centre(kernel_size: int, stride: int) -> slice:
+    """The taps of a transposed convolution that land on an input position's own block."""
+    first = (kernel_size - stride) // 2
+    return slice(first, first + stride)
+
+
 def _jpeg_like_kernel(basis: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     start = np.zeros_like(kernel)
-    start[1 : 1 + PATCH, 1 : 1 + PATCH] = basis
+    centre = _centre(len(kernel), PATCH)
+    start[centre, centre] = basis
     return start
 
 
@@ -62,49 +70,73 @@ def _two_layer_kernels(basis: np.ndarray, first: np.ndarray, last: np.ndarray) -
     blocks = basis.reshape(half, 2, half, 2, 3, latent).transpose(0, 2, 1, 3, 4, 5).reshape(half, half, 12, latent)
     first = (first * np.std(basis) / np.std(first)).astype(np.float32)
     first[:, :, :12] = 0
-    first[2 : 2 + half, 2 : 2 + half, :12] = blocks
+    centre = _centre(len(first), half)
+    first[centre, centre, :12] = blocks
+    corner = _centre(len(last), 2).start
     last = np.zeros_like(last)
     for row in range(2):
         for column in range(2):
             for colour in range(3):
-                last[1 + row, 1 + column, colour, (row * 2 + column) * 3 + colour] = 1
+                last[corner + row, corner + column, colour, (row * 2 + column) * 3 + colour] = 1
     return first, last
 
 
 def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: float, seed: int) -> dict:
-    """`params` with analysis, synthesis and the scale bias of the hyper synthesis set to the KLT start.
+    """`params` with the linear parts set to the KLT start.
+
+    That is the analysis' block transform where there is one, the synthesis where it is shallow, and the scale bias of
+    the hyper synthesis. What is deep keeps its random start.
 
     Raises:
-      LicError: the synthesis has fewer than 12 hidden channels and so cannot hold the block transform.
+      LicError: the synthesis has fewer than 12 hidden channels, or kernels smaller than their strides, and so cannot
+        hold the block transform.
     """
     axes, spread = principal_axes(photographs, config.latent_channels, seed)
     step = optimal_step(rd_lambda)
     params = {part: _copy(tree) for part, tree in params.items()}
 
     basis = axes.reshape(PATCH, PATCH, 3, config.latent_channels)
-    params["analysis"]["linear"]["kernel"] = (basis / step).astype(np.float32)
-    nonlinear = f"convolution_{len(config.analysis_channels)}"
-    if nonlinear in params["analysis"]:
-        params["analysis"][nonlinear]["kernel"] = np.zeros_like(params["analysis"][nonlinear]["kernel"])
+    if "linear" in params["analysis"]:
+        params["analysis"]["linear"]["kernel"] = (basis / step).astype(np.float32)
+        if "convolution_3" in params["analysis"]:
+            last = params["analysis"]["convolution_3"]
+            last["kernel"] = np.zeros_like(last["kernel"])
+    if config.synthesis in SHALLOW_SYNTHESES:
+        _start_synthesis(params["synthesis"], config, basis * step)
+    _start_scales(params["hyper_synthesis"], config, spread / step)
+    return params
 
-    synthesis = params["synthesis"]
+
+def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) -> None:
+    strides = (PATCH,) if config.synthesis == "jpeg_like" else (PATCH // 2, 2)
+    if any(kernel < stride for kernel, stride in zip(config.synthesis_kernels, strides, strict=True)):
+        raise LicError(
+            f"synthesis kernels {config.synthesis_kernels} are smaller than the strides {strides}; give larger ones"
+        )
     if config.synthesis == "jpeg_like":
-        synthesis["layer_0"]["kernel"] = _jpeg_like_kernel(basis * step, synthesis["layer_0"]["kernel"])
-    else:
-        if config.synthesis_channels < 12:
-            raise LicError(
-                f"synthesis_channels {config.synthesis_channels} is too few for the KLT start; use 12 or more"
-            )
-        first, last = _two_layer_kernels(basis * step, synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"])
-        synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"] = first, last
-        synthesis["inverse_gdn"]["gamma_root"] = np.full_like(synthesis["inverse_gdn"]["gamma_root"], 2.0**-18)
+        synthesis["layer_0"]["kernel"] = _jpeg_like_kernel(basis, synthesis["layer_0"]["kernel"])
+        return
+    if config.synthesis_channels[0] < 12:
+        raise LicError(
+            f"synthesis_channels {config.synthesis_channels[0]} is too few for the KLT start; use 12 or more"
+        )
+    first, last = _two_layer_kernels(basis, synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"])
+    synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"] = first, last
+    synthesis["inverse_gdn"]["gamma_root"] = np.full_like(synthesis["inverse_gdn"]["gamma_root"], 2.0**-18)
+    if "residual" in synthesis:
+        synthesis["residual"]["kernel"] = np.zeros_like(synthesis["residual"]["kernel"])
 
-    predicted = params["hyper_synthesis"]["layer_2"]
+
+def _start_scales(hyper_synthesis: dict, config: ModelConfig, spread: np.ndarray) -> None:
+    predicted = hyper_synthesis[max(hyper_synthesis)]
     bias = np.zeros_like(predicted["bias"])
-    bias[config.latent_channels :] = np.log(spread / step)
+    if config.scale_output == "log_scale":
+        bias[config.latent_channels :] = np.log(spread)
+    else:
+        index = (np.log(spread) - math.log(SCALE_MIN)) / LOG_SCALE_STEP
+        bias[config.latent_channels :] = np.log(np.clip(index, 1, SCALE_COUNT - 1))
     predicted["bias"] = bias
     predicted["kernel"] = 0.1 * predicted["kernel"]
-    return params
 
 
 def _copy(tree):

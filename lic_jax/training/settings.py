@@ -34,7 +34,7 @@ class AnchorSettings:
       batch_size: crops a step.
       hyperprior_steps: steps of the hyperprior alone, on the frozen KLT codec.
       steps: steps in all.
-      learning_rate: Adam's, after warm-up; the linear transforms, whose weights are small, learn at a tenth of it.
+      learning_rate: Adam's, after warm-up; linear and shallow transforms, whose weights are small, learn at a tenth.
       decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.
       seed: of initialization, crops and noise.
       held_out: the fraction of the photographs kept for validation.
@@ -63,6 +63,11 @@ class AnchorSettings:
             )
         if not 0 <= self.hyperprior_steps <= self.steps:
             raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
+        if self.hyperprior_steps and not self.model.block_transform and self.model.analysis != "linear":
+            raise LicError(
+                f"hyperprior steps {self.hyperprior_steps} need the model's block transform to learn from; "
+                "give 0 of them, or the block transform"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,21 +26,65 @@ def _lower_bound_backward(inside, gradient):
 lower_bound.defvjp(_lower_bound_forward, _lower_bound_backward)
 
 
-class InverseGDN1(nn.Module):
-    """The inverse of simplified generalized divisive normalization: x · (β + Γ|x|).
+_PEDESTAL = 2.0**-36
 
-    Johnston et al., "Computationally Efficient Neural Image Compression" (2019), section 3. β ≥ 1e-6 and Γ ≥ 0 hold by
-    the reparameterization of Ballé (2018): the stored value r stands for max(r, bound)² − 2⁻³⁶.
+
+class Normalization(nn.Module):
+    """What all four have in common: the norm (β + Γ|x|^power)^(1/power) of each channel.
+
+    β ≥ 1e-6 and Γ ≥ 0 hold by the reparameterization of Ballé (2018): the stored value r stands for
+    max(r, bound)² − 2⁻³⁶. Γ is applied as x @ Γ: Γ[j, i] weighs channel j in the norm of channel i.
     """
 
+    power: int
     initial_gamma: float = 0.1
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+    def norm(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
         channels = inputs.shape[-1]
-        pedestal = 2.0**-36
-        beta_root = self.param("beta_root", lambda key: jnp.sqrt(jnp.ones(channels) + pedestal))
-        gamma_root = self.param("gamma_root", lambda key: jnp.sqrt(self.initial_gamma * jnp.eye(channels) + pedestal))
-        beta = lower_bound(beta_root, (1e-6 + pedestal) ** 0.5) ** 2 - pedestal
-        gamma = lower_bound(gamma_root, pedestal**0.5) ** 2 - pedestal
-        return inputs * (beta + jnp.abs(inputs) @ gamma)
+        beta_root = self.param("beta_root", lambda key: jnp.sqrt(jnp.ones(channels) + _PEDESTAL))
+        gamma_root = self.param("gamma_root", lambda key: jnp.sqrt(self.initial_gamma * jnp.eye(channels) + _PEDESTAL))
+        beta = lower_bound(beta_root, (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
+        gamma = lower_bound(gamma_root, _PEDESTAL**0.5) ** 2 - _PEDESTAL
+        if self.power == 1:
+            return beta + jnp.abs(inputs) @ gamma
+        return jnp.sqrt(beta + inputs**2 @ gamma)
+
+
+class GDN(Normalization):
+    """Generalized divisive normalization: x / √(β + Γx²) (Ballé, Laparra & Simoncelli 2016)."""
+
+    power: int = 2
+
+    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+        return inputs / self.norm(inputs)
+
+
+class InverseGDN(Normalization):
+    """The approximate inverse of GDN, one step of its fixed-point iteration: x · √(β + Γx²)."""
+
+    power: int = 2
+
+    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+        return inputs * self.norm(inputs)
+
+
+class GDN1(Normalization):
+    """Simplified GDN: x / (β + Γ|x|).
+
+    Johnston et al., "Computationally Efficient Neural Image Compression" (2019), section 3.
+    """
+
+    power: int = 1
+
+    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+        return inputs / self.norm(inputs)
+
+
+class InverseGDN1(Normalization):
+    """The inverse of GDN1: x · (β + Γ|x|)."""
+
+    power: int = 1
+
+    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+        return inputs * self.norm(inputs)

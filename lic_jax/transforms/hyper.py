@@ -7,25 +7,28 @@ from jaxtyping import Array, Float
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
 
 
-class HyperAnalysis(nn.Module):
-    """conv3s1, ReLU · conv5s2, ReLU · conv5s2 (Minnen et al. 2018), fed with companded latents.
+def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch 2*latent"]:
+    """log(1 + |y|) for the spread and tanh(y/4) for the sign, side by side.
 
-    Latents span three decades, and their spread says more than their value: the network sees log(1 + |y|) for the
-    spread and tanh(y/4) for the sign.
+    Latents span three decades, and their spread says more than their value: so fed, a hyper analysis learns sooner.
     """
+    return jnp.concatenate([jnp.log1p(jnp.abs(latent)), jnp.tanh(latent / 4)], axis=-1)
+
+
+class HyperAnalysis(nn.Module):
+    """conv3s1, ReLU · conv5s2, ReLU · conv5s2 (Minnen et al. 2018)."""
 
     channels: int
 
     @nn.compact
-    def __call__(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch h/4 w/4 channels"]:
-        hidden = jnp.concatenate([jnp.log1p(jnp.abs(latent)), jnp.tanh(latent / 4)], axis=-1)
-        hidden = nn.relu(Convolution(self.channels, 3, 1, name="convolution_0")(hidden))
+    def __call__(self, inputs: Float[Array, "batch h w in"]) -> Float[Array, "batch h/4 w/4 channels"]:
+        hidden = nn.relu(Convolution(self.channels, 3, 1, name="convolution_0")(inputs))
         hidden = nn.relu(Convolution(self.channels, 5, 2, name="convolution_1")(hidden))
         return Convolution(self.channels, 5, 2, name="convolution_2")(hidden)
 
 
 class HyperSynthesis(nn.Module):
-    """convT5s2 N, ReLU · convT5s2 1.5 N, ReLU · convT3s1 2C → mean and log-scale (Minnen et al. 2018).
+    """convT5s2 N, ReLU · convT5s2 1.5 N, ReLU · convT3s1 2C → mean and scale output (Minnen et al. 2018).
 
     Kept apart from everything else and made of plain layers alone, so that it can be computed in exact integers.
     """
@@ -40,5 +43,20 @@ class HyperSynthesis(nn.Module):
         hidden = nn.relu(TransposedConvolution(self.channels, 5, 2, name="layer_0")(hyper_latent))
         hidden = nn.relu(TransposedConvolution(self.channels * 3 // 2, 5, 2, name="layer_1")(hidden))
         output = TransposedConvolution(2 * self.latent_channels, 3, 1, name="layer_2")(hidden)
-        mean, log_scale = jnp.split(output, 2, axis=-1)
-        return mean, log_scale
+        mean, scale_output = jnp.split(output, 2, axis=-1)
+        return mean, scale_output
+
+
+class JPEGLikeHyperSynthesis(nn.Module):
+    """One transposed convolution, kernel 6, stride 4, to 2C channels → mean and scale output (Yang & Mandt 2023)."""
+
+    latent_channels: int
+    kernel_size: int = 6
+
+    @nn.compact
+    def __call__(
+        self, hyper_latent: Float[Array, "batch h/4 w/4 channels"]
+    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
+        output = TransposedConvolution(2 * self.latent_channels, self.kernel_size, 4, name="layer_0")(hyper_latent)
+        mean, scale_output = jnp.split(output, 2, axis=-1)
+        return mean, scale_output

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from safetensors import safe_open
-
+from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
+from lic_jax.files import read_bytes
+from lic_jax.zoo.weights import load_metadata
 
 FOLDER = Path(__file__).parent
 DEFAULT = "default"
@@ -29,10 +30,24 @@ def path_of(model: str | Path = DEFAULT) -> Path:
     raise LicError(f"model {str(model)!r} is neither a file nor a shipped model ({', '.join(names())})")
 
 
+def config_of(model: str | Path) -> ModelConfig:
+    """The configuration of a shipped model's name, of a weights file, or in a JSON file; weights are not read.
+
+    Raises:
+      LicError: no such model, or the file holds no configuration.
+    """
+    path = path_of(model)
+    if path.suffix == ".json":
+        return ModelConfig.from_json(read_bytes(path).decode(errors="replace"))
+    metadata = load_metadata(path)
+    if "config" not in metadata:
+        raise LicError(f"{path} does not say what model it is; give weights written by `lic train` or `lic refit`")
+    return ModelConfig.from_json(metadata["config"])
+
+
 def name_of(fingerprint: bytes) -> str | None:
     """The shipped model with this fingerprint, or None."""
     for name in names():
-        with safe_open(FOLDER / f"{name}.safetensors", framework="numpy") as file:
-            if (file.metadata() or {}).get("fingerprint") == fingerprint.hex():
-                return name
+        if load_metadata(FOLDER / f"{name}.safetensors").get("fingerprint") == fingerprint.hex():
+            return name
     return None

@@ -72,8 +72,8 @@ def _stored(leaf, dtype) -> dict | np.ndarray:
     return leaf.astype(np.float16).astype(dtype) if leaf.size >= _HALF_PRECISION_FROM else leaf
 
 
-def _fingerprint(config: ModelConfig, arrays: dict[str, np.ndarray]) -> bytes:
-    digest = hashlib.sha256(config.to_json().encode())
+def _fingerprint(config: str, arrays: dict[str, np.ndarray]) -> bytes:
+    digest = hashlib.sha256(config.encode())
     for name in sorted(arrays):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(arrays[name]).astype(arrays[name].dtype.newbyteorder("<")).tobytes())
@@ -101,7 +101,7 @@ def save_bundle(
         "params": {name: _stored(leaf, np.float16) for name, leaf in params.items()},
         "quantizers": {"latent": _stack(latent_quantizers), "hyper_latent": _stack(hyper_quantizers)},
     }
-    fingerprint = _fingerprint(config, flatten(tree))
+    fingerprint = _fingerprint(config.to_json(), flatten(tree))
     metadata = {
         "config": config.to_json(),
         "rd_lambda": repr(rd_lambda),
@@ -124,7 +124,7 @@ def load_bundle(path: Path) -> Bundle:
     if missing:
         raise LicError(f"{path} is damaged (it does not say its {missing[0]}); copy it again")
     config = ModelConfig.from_json(metadata["config"])
-    fingerprint = _fingerprint(config, flatten(tree))
+    fingerprint = _fingerprint(metadata["config"], flatten(tree))
     if fingerprint.hex() != metadata["fingerprint"]:
         raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
     if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):

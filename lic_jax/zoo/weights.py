@@ -1,5 +1,6 @@
 """Weights files: safetensors with the model's configuration in the header. Reading one needs NumPy alone."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,28 @@ def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
     Raises:
       LicError: no such file, or not a safetensors file.
     """
+    with _opened(path) as file:
+        flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return unflatten(flat), file.metadata() or {}
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a weights file alone.
+
+    Raises:
+      LicError: no such file, or not a safetensors file.
+    """
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextlib.contextmanager
+def _opened(path: Path):
     path = Path(path)
     if not path.is_file():
         raise LicError(f"no weights file {path}; name a shipped model or a file written by `lic train` or `lic refit`")
     try:
         with safe_open(path, framework="numpy") as file:
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return unflatten(flat), file.metadata() or {}
+            yield file
     except (SafetensorError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise LicError(f"{path} is not a weights file of lic ({error}); train or copy it again") from error

@@ -5,14 +5,22 @@ import pytest
 import skimage.data
 
 from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.training.klt import klt_start, optimal_step, principal_axes
 from lic_jax.transforms import (
     CNNAnalysis,
+    CNNSynthesis,
+    ELICAnalysis,
+    ELICSynthesis,
+    GDNAnalysis,
+    GDNSynthesis,
     HyperAnalysis,
     HyperSynthesis,
+    JPEGLikeHyperSynthesis,
     JPEGLikeSynthesis,
     LinearAnalysis,
+    TwoLayerResidualSynthesis,
     TwoLayerSynthesis,
 )
 
@@ -31,12 +39,48 @@ def shape_of(module, *shape):
 def test_the_shapes_of_the_signal_path(height, width):
     image, latent = (2, height, width, 3), (2, height // 16, width // 16, LATENT)
     hyper_latent = (2, height // 64, width // 64, HYPER)
-    for analysis in (LinearAnalysis(LATENT), CNNAnalysis(LATENT, (5, 6, 7))):
-        assert shape_of(analysis, *image) == latent
+    for kind in (CNNAnalysis, GDNAnalysis, ELICAnalysis):
+        for kernel_size, block_transform in ((5, True), (3, False)):
+            assert shape_of(kind(LATENT, (4, 6, 8), kernel_size, block_transform), *image) == latent
+    assert shape_of(LinearAnalysis(LATENT), *image) == latent
     assert shape_of(HyperAnalysis(HYPER), *latent) == hyper_latent
-    assert shape_of(HyperSynthesis(HYPER, LATENT), *hyper_latent) == (latent, latent)
-    for synthesis in (JPEGLikeSynthesis(), TwoLayerSynthesis(12)):
-        assert shape_of(synthesis, *latent) == image
+    for hyper_synthesis in (HyperSynthesis(HYPER, LATENT), JPEGLikeHyperSynthesis(LATENT)):
+        assert shape_of(hyper_synthesis, *hyper_latent) == (latent, latent)
+    for kernel_size in (16, 18, 20, 26, 32):
+        assert shape_of(JPEGLikeSynthesis(kernel_size), *latent) == image
+    for kind in (TwoLayerSynthesis, TwoLayerResidualSynthesis):
+        assert shape_of(kind(12, (10, 4)), *latent) == image
+    for kind in (CNNSynthesis, GDNSynthesis, ELICSynthesis):
+        assert shape_of(kind((8, 6, 4)), *latent) == image
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"analysis": "dct"}, "analysis 'dct' is unknown; known: cnn, elic, gdn, linear"),
+        ({"synthesis": "dct"}, "synthesis 'dct' is unknown; known: cnn, elic, gdn, jpeg_like, two_layer"),
+        ({"hyper_synthesis": "dct"}, "hyper synthesis 'dct' is unknown; known: jpeg_like, standard"),
+        ({"synthesis": "elic", "synthesis_channels": (8, 8)}, "too few for this model; give 3"),
+        ({"latent_channels": 0}, "latent_channels 0 must be 1 or more"),
+    ],
+)
+def test_a_configuration_that_cannot_be_built_is_refused(settings, message):
+    with pytest.raises(LicError, match=message):
+        ModelConfig(**settings)
+
+
+@pytest.mark.parametrize("analysis", ["cnn", "gdn", "elic", "linear"])
+@pytest.mark.parametrize("synthesis", ["jpeg_like", "two_layer", "two_layer_residual", "cnn", "gdn", "elic"])
+def test_any_transforms_make_a_model_that_travels_as_json(analysis, synthesis):
+    config = ModelConfig(
+        **{**SETTINGS, "analysis_channels": (4, 6, 8)},
+        analysis=analysis,
+        synthesis=synthesis,
+        synthesis_channels=(12, 8, 6),
+        hyper_synthesis="jpeg_like",
+    )
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert shape_of(HyperpriorModel(config), 1, 64, 64, 3) == (1, 64, 64, 3)
 
 
 def test_a_layers_width_is_what_the_design_says():
@@ -62,10 +106,11 @@ def axes(photographs):
     return principal_axes(photographs, LATENT, seed=SEED)
 
 
-@pytest.fixture(scope="module", params=["jpeg_like", "two_layer"])
+@pytest.fixture(scope="module", params=["jpeg_like", "two_layer", "two_layer_residual"])
 def klt(request, photographs):
     """(configuration, some parameters, the KLT start made from them)."""
-    config = ModelConfig(synthesis=request.param, synthesis_channels=14, **SETTINGS)
+    hyper_synthesis = "jpeg_like" if request.param == "jpeg_like" else "standard"
+    config = ModelConfig(synthesis=request.param, synthesis_channels=14, hyper_synthesis=hyper_synthesis, **SETTINGS)
     image = jnp.zeros((1, 64, 64, 3))
     shapes = jax.eval_shape(HyperpriorModel(config).init, jax.random.key(0), image)["params"]
     rng = np.random.default_rng(0)
@@ -132,7 +177,8 @@ def test_a_codec_at_its_klt_start_projects_each_block_onto_the_principal_axes(kl
 
 def test_the_klt_start_predicts_each_channels_spread(klt, axes):
     """The scale bias of the hyper synthesis is the log of the spread in steps, and the mean's bias is zero."""
-    mean, log_scale = np.split(klt[2]["hyper_synthesis"]["layer_2"]["bias"], 2)
+    layers = klt[2]["hyper_synthesis"]
+    mean, log_scale = np.split(layers[max(layers)]["bias"], 2)
     np.testing.assert_array_equal(mean, 0)
     np.testing.assert_allclose(np.exp(log_scale), axes[1] / optimal_step(RD_LAMBDA), rtol=1e-4)
 

@@ -1,0 +1,131 @@
+"""The whole published models, from the uint8 image to bits and reconstruction."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_ndtr
+
+from lic_jax.codec import pad_to_multiple
+from lic_jax.entropy.gaussian import scale_of_index
+from lic_jax.errors import LicError
+from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.training.objective import bits
+from lic_jax.zoo.published import load_published, params_in_order, published_config
+
+NAMES = ("cnn_jpeg_like", "elic_two_layer_res")
+
+
+def relative_error(found, expected):
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    assert found.shape == expected.shape
+    return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def published(request, reference):
+    """(the numbers to agree with, ours)."""
+    path = reference / f"{request.param}.npz"
+    config, params = load_published(path)
+    model = HyperpriorModel(config)
+    with np.load(path) as file:
+        expected = {name: file[name] for name in file if not name.startswith("weights/")}
+
+    def run(image):
+        variables = {"params": params}
+        latent, hyper_latent = model.apply(variables, image, method="encode")
+        rounded = jnp.round(hyper_latent)
+        hyper_mass = model.apply(variables, rounded - 0.5, rounded + 0.5, method="hyper_mass")
+        mean, index = model.apply(variables, rounded, method="predict")
+        residual = jnp.round(latent - mean)
+        scale = scale_of_index(index)
+        return {
+            "latent": latent,
+            "hyper_latent": hyper_latent,
+            "hyper_latent_quantized": rounded,
+            "loc": mean,
+            "scale_index": index,
+            "effective_scale": scale,
+            "latent_quantized": mean + residual,
+            "hyper_latent_bits": jnp.sum(bits(hyper_mass), keepdims=True).ravel(),
+            "residual": residual,
+            "reconstruction": model.apply(variables, mean + residual, method="decode"),
+        }
+
+    image = expected["image"]
+    found = jax.jit(run)(to_network_domain(pad_to_multiple(image)[None]))
+    height, width, _ = image.shape
+    found["reconstruction"] = found["reconstruction"][:, :height, :width]
+    expected["scale_index"] = np.minimum(expected["scale_index"], 63)  # stored before clipping
+    return expected, found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("latent", "hyper_latent", "hyper_latent_quantized", "loc", "scale_index", "effective_scale"),
+        *("latent_quantized", "hyper_latent_bits", "reconstruction"),
+    ],
+)
+def test_every_step_agrees_with_the_published_model(published, name):
+    expected, found = published
+    assert relative_error(found[name], np.reshape(expected[name], found[name].shape)) < 1e-4
+
+
+def test_the_bits_of_the_latent_agree(published):
+    """The published ones have no lower bound of likelihoods, so they are summed in float64, in the log domain."""
+    expected, found = published
+    magnitude, scale = (np.asarray(np.abs(found[name]), np.float64) for name in ("residual", "effective_scale"))
+    inner, outer = log_ndtr((0.5 - magnitude) / scale), log_ndtr((-0.5 - magnitude) / scale)
+    found_bits = -np.sum(inner + np.log1p(-np.exp(outer - inner))) / np.log(2)
+    assert found_bits == pytest.approx(expected["latent_bits"][0], rel=1e-4)
+
+
+def test_any_published_transforms_have_a_configuration():
+    config = published_config(
+        {
+            "analysis": {"cls": "MBT2018Analysis", "channels_base": 192, "output_channels": 320},
+            "synthesis": {"cls": "TwoLayerSynthesis", "channels": [24, 3], "kernel_sizes": [13, 5]},
+            "hyper_synthesis": {"cls": "JPEGLikeHyperSynthesis"},
+        }
+    )
+    assert (config.analysis, config.synthesis, config.hyper_synthesis) == ("gdn", "two_layer", "jpeg_like")
+    assert (config.analysis_channels, config.latent_channels) == ((192, 192, 192), 320)
+    assert (config.synthesis_channels, config.synthesis_kernels) == ((24,), (13, 5))
+    for description, message in (
+        ({"cls": "Nonsense"}, "published synthesis 'Nonsense' is unknown.*TwoLayerResSynthesis"),
+        ({"cls": "TwoLayerResSynthesis", "res_type": "d2s"}, "res_type = d2s"),
+        ({"cls": "TwoLayerSynthesis", "strides": [4, 4]}, "strides"),
+    ):
+        with pytest.raises(LicError, match=message):
+            published_config({"analysis": {"cls": "CNNAnalysis", "channels_base": 8}, "synthesis": description})
+
+
+def test_weights_that_do_not_fit_are_named(reference, tmp_path):
+    path = tmp_path / "model.npz"
+    shutil.copy(reference / f"{NAMES[0]}.npz", path)
+    described = json.loads((reference / f"{NAMES[0]}.json").read_text())
+    described["analysis"]["channels_base"] = 8
+    path.with_suffix(".json").write_text(json.dumps(described))
+    with pytest.raises(LicError, match=r"analysis/convolution_0/kernel has shape \[5, 5, 3, 8\] here"):
+        load_published(path)
+    described["analysis"] = {"cls": "MBT2018Analysis", "channels_base": 16, "output_channels": 24}
+    path.with_suffix(".json").write_text(json.dumps(described))
+    with pytest.raises(LicError, match="the published analysis has 8 arrays, ours 14"):
+        load_published(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(LicError, match="cannot be read"):
+        load_published(path)
+
+
+def test_a_missing_prior_is_named(reference):
+    config, params = load_published(reference / f"{NAMES[0]}.npz")
+    arrays = {
+        part: [leaf for layer in params[part].values() for leaf in layer.values()]
+        for part in ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
+    }
+    with pytest.raises(LicError, match="no bias_0"):
+        params_in_order(config, arrays, {})
