@@ -7,7 +7,7 @@
 Names are imported when they are first used: importing the package imports no framework.
 """
 
-import importlib
+from lic_jax.lazy import lazy_names
 
 _HOMES = {
     "Codec": "codec",
@@ -19,13 +19,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"lic_jax.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'lic_jax' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -5,6 +5,7 @@ import json
 
 from lic_jax.errors import LicError, unknown_name
 
+ARITHMETICS = ("float", "integer")
 ANALYSES = ("cnn", "elic", "gdn", "linear")
 HYPER_INPUTS = ("companded", "latent")
 HYPER_SYNTHESES = ("jpeg_like", "standard")
@@ -38,6 +39,8 @@ class ModelConfig:
       hyper_synthesis: one of `HYPER_SYNTHESES`.
       scale_output: what the hyper synthesis puts out for the scale: its logarithm ("log_scale"), or the logarithm of
         its index in the scale table ("log_index", as published).
+      hyper_arithmetic: what the hyper synthesis computes in: "float" to train, "integer" to code with
+        (`transforms.integer`).
       synthesis: one of `SYNTHESES`.
       synthesis_channels: widths of the synthesis' hidden layers: none for jpeg_like, one for the two-layer ones, three
         for the deep ones.
@@ -52,6 +55,7 @@ class ModelConfig:
     hyper_input: str = "companded"
     hyper_synthesis: str = "standard"
     scale_output: str = "log_scale"
+    hyper_arithmetic: str = "float"
     synthesis: str = "two_layer"
     synthesis_channels: tuple[int, ...] = (24,)
     synthesis_kernels: tuple[int, ...] = ()
@@ -62,6 +66,7 @@ class ModelConfig:
             ("hyper_input", HYPER_INPUTS),
             ("hyper_synthesis", HYPER_SYNTHESES),
             ("scale_output", SCALE_OUTPUTS),
+            ("hyper_arithmetic", ARITHMETICS),
             ("synthesis", SYNTHESES),
         ):
             if getattr(self, kind) not in known:
@@ -86,6 +91,14 @@ class ModelConfig:
             value = getattr(self, name)
             if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
                 raise LicError(f"{name} {value} must be 1 or more; raise them")
+
+    @property
+    def hyper_synthesis_layers(self) -> tuple[tuple[int, int, int], ...]:
+        """(kernel size, stride, output channels) of the hyper synthesis' transposed convolutions."""
+        if self.hyper_synthesis == "jpeg_like":
+            return ((6, 4, 2 * self.latent_channels),)
+        hidden = self.hyper_channels
+        return ((5, 2, hidden), (5, 2, hidden * 3 // 2), (3, 1, 2 * self.latent_channels))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

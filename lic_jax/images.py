@@ -4,14 +4,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from lic_jax.arrays import RGB
 from lic_jax.bitstream import check_size
 from lic_jax.errors import LicError
 from lic_jax.files import read_bytes, write_bytes
-
-RGB = UInt8[np.ndarray, "height width 3"]
 
 SUFFIXES = (".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 """The image files that we read and write."""

@@ -15,7 +15,13 @@ from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.entropy.factorized import FactorizedPrior
 from lic_jax.entropy.gaussian import index_of_log_index, index_of_log_scale
 from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
-from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, JPEGLikeHyperSynthesis, compand
+from lic_jax.transforms.hyper import (
+    HyperAnalysis,
+    HyperSynthesis,
+    IntegerHyperSynthesis,
+    JPEGLikeHyperSynthesis,
+    compand,
+)
 from lic_jax.transforms.synthesis import (
     CNNSynthesis,
     ELICSynthesis,
@@ -38,6 +44,8 @@ def _analysis(config: ModelConfig) -> nn.Module:
 
 
 def _hyper_synthesis(config: ModelConfig) -> nn.Module:
+    if config.hyper_arithmetic == "integer":
+        return IntegerHyperSynthesis(config.hyper_synthesis_layers)
     if config.hyper_synthesis == "jpeg_like":
         return JPEGLikeHyperSynthesis(config.latent_channels)
     return HyperSynthesis(config.hyper_channels, config.latent_channels)
@@ -78,6 +86,8 @@ class HyperpriorModel(nn.Module):
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
         """Quantized hyper latent ẑ → mean μ and real-valued scale index in [0, 63] of every latent."""
         mean, scale_output = self.hyper_synthesis(hyper_latent)
+        if self.config.hyper_arithmetic == "integer":
+            return mean, scale_output
         of_output = index_of_log_scale if self.config.scale_output == "log_scale" else index_of_log_index
         return mean, of_output(scale_output)
 

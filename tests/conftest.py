@@ -90,14 +90,15 @@ def tiny_params(tiny_config, photographs):
 
 
 @pytest.fixture(scope="session")
-def tiny_model_file(tiny_config, tiny_params, tmp_path_factory):
+def tiny_model_file(tiny_config, tiny_params, photographs, tmp_path_factory):
     """A codec's model with three unfitted rates."""
-    from lic_jax.training.refit import in_fixed_point, start_quantizers
+    from lic_jax.training.refit import in_fixed_point, in_integers, start_quantizers
     from lic_jax.training.settings import RefitSettings
     from lic_jax.zoo.bundle import save_bundle
 
     settings = RefitSettings(lambdas=(0.0025, 0.01, 0.04))
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     quantizers = in_fixed_point(start_quantizers(settings, 0.01))
-    save_bundle(path, tiny_config, tiny_params, 0.01, settings.lambdas, *quantizers)
+    config, params = in_integers(tiny_config, tiny_params, np.stack(photographs)[:, :64, :128])
+    save_bundle(path, config, params, 0.01, settings.lambdas, *quantizers)
     return path

@@ -96,14 +96,15 @@ def estimated_bits(codec, model, variables, image, rate_units):
     return sum(float(-jnp.sum(jnp.log2(jnp.maximum(m, 1e-9)))) for m in (hyper_mass, mass))
 
 
-def test_another_model_is_refused(codec, tiny_config, tiny_params, tmp_path, image):
+def test_another_model_is_refused(codec, tmp_path, image):
     from lic_jax.training.refit import in_fixed_point, start_quantizers
     from lic_jax.training.settings import RefitSettings
     from lic_jax.zoo.bundle import save_bundle
 
     refitted = RefitSettings(lambdas=(0.005, 0.02))
     quantizers = in_fixed_point(start_quantizers(refitted, 0.01))
-    save_bundle(tmp_path / "other.safetensors", tiny_config, tiny_params, 0.01, refitted.lambdas, *quantizers)
+    bundle = codec.bundle
+    save_bundle(tmp_path / "other.safetensors", bundle.config, bundle.params, 0.01, refitted.lambdas, *quantizers)
     other = Codec(load_bundle(tmp_path / "other.safetensors"))
     with pytest.raises(LicError, match="made by model"):
         other.decompress(codec.compress(image, 1))
@@ -158,3 +159,14 @@ def test_the_rate_is_part_of_the_header(codec, image):
     too_high = dataclasses.replace(stream, rate_units=513)
     with pytest.raises(LicError, match="rate"):
         codec.decompress(bitstream.pack(too_high))
+
+
+def test_a_model_in_floating_point_is_no_codec(codec, tiny_config, tiny_params, tmp_path):
+    """One index rounded differently on another machine would destroy the image."""
+    from lic_jax.zoo.bundle import save_bundle
+
+    quantizers = codec.bundle.latent_quantizers, codec.bundle.hyper_quantizers
+    path = tmp_path / "float.safetensors"
+    save_bundle(path, tiny_config, tiny_params, 0.01, codec.bundle.lambdas, *quantizers)
+    with pytest.raises(LicError, match=r"floating point.*refit it"):
+        load_bundle(path)

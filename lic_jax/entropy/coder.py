@@ -4,10 +4,12 @@ Symbols are grouped by the table they are coded with, so that each table is set 
 keep their order.
 """
 
+import functools
+
 import constriction
 import numpy as np
-from jaxtyping import Int
 
+from lic_jax.arrays import Int
 from lic_jax.entropy.tables import PRECISION_BITS
 from lic_jax.errors import LicError
 
@@ -21,8 +23,19 @@ def _model(frequencies: Int[np.ndarray, " symbols"]):
     return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
 
 
+_CHUNK = 1 << 24
+"""Larger images' positions are sought in pieces of so many symbols, lest they take more memory than the symbols."""
+
+
 def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
-    """(table, positions) of every table that occurs, in the order of the tables."""
+    """(table, positions) of every table that occurs, in the order of the tables, one or more a table."""
+    if len(table_index) > _CHUNK:
+        for table in range(table_count):
+            for start in range(0, len(table_index), _CHUNK):
+                positions = start + np.flatnonzero(table_index[start : start + _CHUNK] == table)
+                if len(positions):
+                    yield table, positions
+        return
     order = np.argsort(table_index, kind="stable")
     ends = np.cumsum(np.bincount(table_index, minlength=table_count))
     for table, (start, end) in enumerate(zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)):
@@ -35,16 +48,16 @@ def encode(
 ) -> bytes:
     """Codes n symbols, each with the table of its index, into bytes (a multiple of 4)."""
     encoder = constriction.stream.queue.RangeEncoder()
-    symbols = symbols.astype(np.int32)
+    model_of = functools.cache(lambda table: _model(tables[table]))
     for table, positions in _groups(table_index, len(tables)):
-        encoder.encode(symbols[positions], _model(tables[table]))
+        encoder.encode(symbols[positions].astype(np.int32), model_of(table))
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
 def decode(
     data: bytes, table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
 ) -> Int[np.ndarray, " n"]:
-    """The inverse of `encode`: int32 symbols in their original order.
+    """The inverse of `encode`: int16 symbols in their original order.
 
     Raises:
       LicError: the data is no code of so many symbols.
@@ -58,10 +71,11 @@ def decode(
             "the stream is damaged, get it again"
         )
     decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-    symbols = np.empty(len(table_index), np.int32)
+    symbols = np.empty(len(table_index), np.int16)
+    model_of = functools.cache(lambda table: _model(tables[table]))
     for table, positions in _groups(table_index, len(tables)):
         try:
-            symbols[positions] = decoder.decode(_model(tables[table]), len(positions))
+            symbols[positions] = decoder.decode(model_of(table), len(positions))
         except (AssertionError, ValueError, RuntimeError) as error:
             raise LicError("the stream's code is damaged; get the file again") from error
     if not decoder.maybe_exhausted():

@@ -7,7 +7,8 @@ They agree with the true values to about 1e-15, which is far more than tables of
 """
 
 import numpy as np
-from jaxtyping import Float
+
+from lic_jax.arrays import Float
 
 Values = Float[np.ndarray, "*shape"]
 

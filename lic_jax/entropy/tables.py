@@ -6,8 +6,8 @@ bins running to infinity; every symbol owns at least one part, so whatever happe
 """
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from lic_jax.arrays import Float, Int
 from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError

@@ -4,6 +4,7 @@ Counted as the published figures are: the products and sums of convolutions and 
 scaling; activations, residual sums and the padding of images are left out.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -56,7 +57,7 @@ def complexity(config: ModelConfig) -> dict[str, Cost]:
 
     Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis.
     """
-    model = HyperpriorModel(config)
+    model = HyperpriorModel(dataclasses.replace(config, hyper_arithmetic="float"))
 
     def run(key, image):
         return model.init(key, image)

@@ -8,8 +8,8 @@ differently from one machine to the next.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from lic_jax.arrays import Float, Int
 from lic_jax.errors import LicError
 
 FRACTION_BITS = 12

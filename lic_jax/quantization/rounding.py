@@ -25,3 +25,14 @@ def straight_through_round(
 ) -> Float[Array, "*shape"]:
     """The nearest multiple of `step`, with the gradient of the identity."""
     return straight_through(values, step * jnp.round(values / step))
+
+
+@jax.custom_jvp
+def straight_through_floor(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """⌊v⌋ whose gradient is that of the identity; the value is exactly the floor."""
+    return jnp.floor(values)
+
+
+@straight_through_floor.defjvp
+def _straight_through_floor_derivative(primals, tangents):
+    return straight_through_floor(*primals), tangents[0]

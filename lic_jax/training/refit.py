@@ -32,6 +32,7 @@ from lic_jax.training import data
 from lic_jax.training.klt import PATCH, optimal_step
 from lic_jax.training.objective import RateDistortion, bits, mean_squared_error, psnr
 from lic_jax.training.settings import LAMBDAS, RefitSettings
+from lic_jax.transforms.integer import to_integers
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
 
@@ -307,6 +308,18 @@ def fit_rate_distortion_curve(
     return RateDistortionCurve(settings.lambdas, quantizers, bpp, np.asarray(psnr(mse)))
 
 
+def in_integers(
+    config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
+) -> tuple[ModelConfig, dict]:
+    """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
+    model = HyperpriorModel(config)
+    encode = jax.jit(lambda pixels: model.apply({"params": params}, to_network_domain(pixels), method="encode"))
+    batches = np.array_split(crops, -(-len(crops) // batch_size))
+    hyper_latents = np.concatenate([np.rint(np.asarray(encode(batch)[1])) for batch in batches])
+    integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
+    return dataclasses.replace(config, hyper_arithmetic="integer"), {**params, "hyper_synthesis": integers}
+
+
 def evaluate_quantizers(
     model: HyperpriorModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
@@ -353,6 +366,10 @@ def refit_anchor(
     anchor_lambda = float(metadata["rd_lambda"])
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
+    if config.hyper_arithmetic == "float":
+        config, params = in_integers(
+            config, params, data.fixed_crops(photographs, settings.crop_size, 128, settings.seed)
+        )
     model = HyperpriorModel(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
     quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)

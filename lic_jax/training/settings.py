@@ -63,6 +63,10 @@ class AnchorSettings:
             )
         if not 0 <= self.hyperprior_steps <= self.steps:
             raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
+        if self.model.hyper_arithmetic != "float":
+            raise LicError(
+                "a hyper synthesis in integers cannot be trained; train in float, `lic refit` makes integers"
+            )
         if self.hyperprior_steps and not self.model.block_transform and self.model.analysis != "linear":
             raise LicError(
                 f"hyperprior steps {self.hyperprior_steps} need the model's block transform to learn from; "

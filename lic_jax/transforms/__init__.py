@@ -1,40 +1,31 @@
 """The four transforms of the signal path: analysis, hyper analysis, hyper synthesis, synthesis."""
 
-from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
-from lic_jax.transforms.convolution import transposed_convolution
-from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1
-from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, JPEGLikeHyperSynthesis
-from lic_jax.transforms.layers import TransposedConvolution
-from lic_jax.transforms.residual import Attention, ResidualBlock
-from lic_jax.transforms.synthesis import (
-    CNNSynthesis,
-    ELICSynthesis,
-    GDNSynthesis,
-    JPEGLikeSynthesis,
-    TwoLayerResidualSynthesis,
-    TwoLayerSynthesis,
-)
+from lic_jax.lazy import lazy_names
 
-__all__ = [
-    "GDN",
-    "GDN1",
-    "Attention",
-    "CNNAnalysis",
-    "CNNSynthesis",
-    "ELICAnalysis",
-    "ELICSynthesis",
-    "GDNAnalysis",
-    "GDNSynthesis",
-    "HyperAnalysis",
-    "HyperSynthesis",
-    "InverseGDN",
-    "InverseGDN1",
-    "JPEGLikeHyperSynthesis",
-    "JPEGLikeSynthesis",
-    "LinearAnalysis",
-    "ResidualBlock",
-    "TransposedConvolution",
-    "TwoLayerResidualSynthesis",
-    "TwoLayerSynthesis",
-    "transposed_convolution",
-]
+_HOMES = {
+    "Attention": "residual",
+    "CNNAnalysis": "analysis",
+    "CNNSynthesis": "synthesis",
+    "ELICAnalysis": "analysis",
+    "ELICSynthesis": "synthesis",
+    "GDN": "gdn",
+    "GDN1": "gdn",
+    "GDNAnalysis": "analysis",
+    "GDNSynthesis": "synthesis",
+    "HyperAnalysis": "hyper",
+    "HyperSynthesis": "hyper",
+    "IntegerHyperSynthesis": "hyper",
+    "InverseGDN": "gdn",
+    "InverseGDN1": "gdn",
+    "JPEGLikeHyperSynthesis": "hyper",
+    "JPEGLikeSynthesis": "synthesis",
+    "LinearAnalysis": "analysis",
+    "ResidualBlock": "residual",
+    "TransposedConvolution": "layers",
+    "TwoLayerResidualSynthesis": "synthesis",
+    "TwoLayerSynthesis": "synthesis",
+    "transposed_convolution": "convolution",
+}
+
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -19,17 +19,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lic_jax.transforms.phases import blocks_to_image, first_tap, group_kernel, phase_groups
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
-def _first_tap(kernel_size: int, stride: int) -> int:
-    """The kernel row that lands on an input position's own first output row, with SAME padding."""
-    return max(kernel_size - stride, 0) // 2
 
 
 def _block_reach(kernel_size: int, stride: int) -> tuple[int, int]:
     """How many blocks of `stride` output rows before and after its own an input position reaches."""
-    first = _first_tap(kernel_size, stride)
+    first = first_tap(kernel_size, stride)
     return -(-first // stride), (kernel_size - 1 - first) // stride
 
 
@@ -50,7 +47,7 @@ def transposed_convolution_phases(
     kernel_size, _, out_channels, in_channels = kernel.shape
     before, after = _block_reach(kernel_size, stride)
     taps = before + 1 + after
-    low = before * stride - _first_tap(kernel_size, stride)
+    low = before * stride - first_tap(kernel_size, stride)
     high = taps * stride - kernel_size - low
     padded = jnp.pad(kernel, ((low, high), (low, high), (0, 0), (0, 0)))
     phases = padded.reshape(taps, stride, taps, stride, out_channels, in_channels)[::-1, :, ::-1]
@@ -68,28 +65,20 @@ def transposed_convolution_phase_groups(
 
     The blocks start at the kernel's first row, not at the image's; the margins are cut off at the end.
     """
-    kernel_size, _, out_channels, in_channels = kernel.shape
-    batch, height, width, _ = inputs.shape
-    whole_taps, remainder = divmod(kernel_size, stride)
-    taps = whole_taps + (remainder > 0)
-    groups = [(0, remainder, taps), (remainder, stride, whole_taps)] if remainder else [(0, stride, taps)]
-    missing = taps * stride - kernel_size
-    padded = jnp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
-    by_phase = padded.reshape(taps, stride, taps, stride, out_channels, in_channels)
-    blocks_down, blocks_across = height + taps - 1, width + taps - 1
+    kernel_size, _, out_channels, _ = kernel.shape
+    _, height, width, _ = inputs.shape
+    taps = -(-kernel_size // stride)
 
-    def group(top, bottom, taps_down, left, right, taps_across):
-        seen = by_phase[:taps_down, top:bottom, :taps_across, left:right][::-1, :, ::-1]
-        seen = seen.transpose(0, 2, 5, 1, 3, 4).reshape(taps_down, taps_across, in_channels, -1)
-        margins = ((taps_down - 1, taps - 1), (taps_across - 1, taps - 1))
+    def group(down, across):
+        seen = group_kernel(jnp, kernel, stride, down, across)
+        margins = ((seen.shape[0] - 1, taps - 1), (seen.shape[1] - 1, taps - 1))
         phases = jax.lax.conv_general_dilated(inputs, seen, (1, 1), margins, dimension_numbers=_LAYOUT)
-        return phases.reshape(batch, blocks_down, blocks_across, bottom - top, right - left, out_channels)
+        (top, bottom, _), (left, right, _) = down, across
+        return phases.reshape(*phases.shape[:3], bottom - top, right - left, out_channels)
 
-    rows = [jnp.concatenate([group(*down, *across) for across in groups], axis=4) for down in groups]
-    blocks = jnp.concatenate(rows, axis=3).reshape(batch, blocks_down, blocks_across, -1)
-    first = _first_tap(kernel_size, stride)
-    canvas = depth_to_space(blocks, stride)
-    return canvas[:, first : first + height * stride, first : first + width * stride]
+    groups = phase_groups(kernel_size, stride)
+    outputs = [[group(down, across) for across in groups] for down in groups]
+    return blocks_to_image(jnp, outputs, kernel_size, stride, height, width)
 
 
 def _padding_pays(kernel_size: int, stride: int) -> bool:

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from lic_jax.quantization.rounding import straight_through_floor
+from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
 
 
@@ -60,3 +62,32 @@ class JPEGLikeHyperSynthesis(nn.Module):
         output = TransposedConvolution(2 * self.latent_channels, self.kernel_size, 4, name="layer_0")(hyper_latent)
         mean, scale_output = jnp.split(output, 2, axis=-1)
         return mean, scale_output
+
+
+class IntegerHyperSynthesis(nn.Module):
+    """Either hyper synthesis in exact integers, made from trained weights by `transforms.integer.to_integers`.
+
+    Gradients pass its floors unchanged, so quantizers can be fitted through it.
+
+    Attributes:
+      layers: (kernel size, stride, output channels) of each transposed convolution.
+    """
+
+    layers: tuple[tuple[int, int, int], ...]
+
+    @nn.compact
+    def __call__(
+        self, hyper_latent: Float[Array, "batch h/4 w/4 channels"]
+    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
+        in_channels = hyper_latent.shape[-1]
+        params = {"input_scale": self.param("input_scale", nn.initializers.ones, (in_channels,))}
+        for index, (kernel_size, _, features) in enumerate(self.layers):
+            zeros = {
+                "kernel": jnp.zeros((kernel_size, kernel_size, features, in_channels)),
+                "bias": jnp.zeros(features),
+                "scale": jnp.ones(features),
+            }
+            params[f"layer_{index}"] = self.param(f"layer_{index}", lambda key, zeros=zeros: zeros)
+            in_channels = features
+        strides = tuple(stride for _, stride, _ in self.layers)
+        return integer_hyper_synthesis(jnp, params, strides, hyper_latent, straight_through_floor)

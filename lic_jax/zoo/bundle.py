@@ -10,10 +10,11 @@ import numpy as np
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import RATE_UNITS, FixedPointQuantizer, at_rate
+from lic_jax.transforms.integer import check_integers
 from lic_jax.zoo.weights import flatten, load_weights, save_weights
 
 _HALF_PRECISION_FROM = 1024
-"""Arrays of at least this many weights are stored in half precision."""
+"""Kernels of at least this many weights are stored in half precision; a hyper synthesis' integers fit it exactly."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Bundle:
 
 
 def in_stored_precision(params: dict) -> dict:
-    """The weights as a file of them gives them back: large arrays rounded to half precision, all float32.
+    """The weights as a file of them gives them back: large kernels rounded to half precision, all float32.
 
     Quantizers must be fitted to these, not to the weights before rounding.
     """
@@ -69,7 +70,7 @@ def _stored(leaf, dtype) -> dict | np.ndarray:
     if isinstance(leaf, dict):
         return {name: _stored(inner, dtype) for name, inner in leaf.items()}
     leaf = np.asarray(leaf, np.float32)
-    return leaf.astype(np.float16).astype(dtype) if leaf.size >= _HALF_PRECISION_FROM else leaf
+    return leaf.astype(np.float16).astype(dtype) if leaf.ndim > 1 and leaf.size >= _HALF_PRECISION_FROM else leaf
 
 
 def _fingerprint(config: str, arrays: dict[str, np.ndarray]) -> bytes:
@@ -129,6 +130,9 @@ def load_bundle(path: Path) -> Bundle:
         raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
     if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
+    if config.hyper_arithmetic != "integer":
+        raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
+    check_integers(tree["params"]["hyper_synthesis"])
     quantizers = {
         name: tuple(
             FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64))

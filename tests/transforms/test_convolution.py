@@ -1,4 +1,7 @@
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,8 +13,16 @@ from lic_jax.transforms.convolution import (
     transposed_convolution_phases,
 )
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
+from lic_jax.transforms.phases import transposed_convolution_products, transposed_convolution_sums
 
 KERNELS_AND_STRIDES = [(13, 8), (18, 16), (5, 2), (6, 4), (3, 1), (16, 16), (2, 2), (5, 4), (7, 3), (32, 16)]
+FORMS = (
+    transposed_convolution_phases,
+    transposed_convolution_phase_groups,
+    transposed_convolution,
+    functools.partial(transposed_convolution_products, jnp),
+    functools.partial(transposed_convolution_sums, jnp),
+)
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
@@ -46,10 +57,22 @@ def test_every_form_is_the_transposed_convolution_with_its_gradients(kernel_size
         return jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)
 
     expected = value_and_gradients(direct, inputs, kernel, cotangent)
-    for form in (transposed_convolution_phases, transposed_convolution_phase_groups, transposed_convolution):
+    for form in FORMS:
         found = value_and_gradients(lambda *args, form=form: form(*args, stride), inputs, kernel, cotangent)
         for part, reference in zip(found, expected, strict=True):
             assert relative_error(part, reference) < 1e-5
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), KERNELS_AND_STRIDES)
+@pytest.mark.parametrize("form", [transposed_convolution_products, transposed_convolution_sums])
+def test_numpy_and_jax_give_the_same_integers(form, kernel_size, stride):
+    """Sums below 2²⁴ are exact in float32, whatever the order."""
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(-128, 256, (2, 3, 5, 4)).astype(np.float32)
+    kernel = rng.integers(-255, 256, (kernel_size, kernel_size, 3, 4)).astype(np.float32)
+    expected = jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)
+    for found in (form(np, inputs, kernel, stride), form(jnp, inputs, kernel, stride)):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), [(13, 8), (18, 16), (5, 2)])

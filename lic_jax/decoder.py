@@ -1,0 +1,155 @@
+"""Bytes → image with NumPy and constriction alone: what a device needs that only decodes.
+
+Symbols are the same on every machine (DESIGN.md section 5, rule 1); pixels may differ by a grey level where a
+floating-point sum falls between two of them.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from lic_jax import bitstream, zoo
+from lic_jax.arrays import RGB, Float, Int
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
+from lic_jax.entropy import coder
+from lic_jax.entropy.tables import factorized_tables, gaussian_tables
+from lic_jax.errors import LicError
+from lic_jax.transforms.portable import HYPER_HALO, PortableTransforms, bands, with_halo
+from lic_jax.zoo.bundle import Bundle, load_bundle
+
+
+class CodingTables(NamedTuple):
+    """The integer tables of one rate."""
+
+    hyper_latent: Int[np.ndarray, "hyper symbols"]
+    latent: Int[np.ndarray, "64 symbols"]
+
+
+class SymbolReader:
+    """The part of decoding that must be the same everywhere: bytes → symbols.
+
+    Attributes:
+      bundle: the model, its quantizers and its fingerprint.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.tables = functools.lru_cache(maxsize=32)(self._make_tables)
+
+    def unpack(self, data: bytes) -> bitstream.Stream:
+        """A stream's fields.
+
+        Raises:
+          LicError: the bytes are no whole, undamaged stream of this model.
+        """
+        stream = bitstream.unpack(data)
+        if stream.fingerprint != self.bundle.fingerprint:
+            raise LicError(
+                f"the stream was made by model {stream.fingerprint.hex()}, this is {self.bundle.fingerprint.hex()}; "
+                "name the right one with --model"
+            )
+        highest_units = self.bundle.rate_units(self.bundle.highest_rate)
+        if stream.rate_units > highest_units:
+            raise LicError(f"the stream's rate {stream.rate_units} is above this model's {highest_units}; get it again")
+        return stream
+
+    def hyper_symbols(self, stream: bitstream.Stream) -> Int[np.ndarray, "1 h/4 w/4 hyper"]:
+        """The hyper latent's symbols."""
+        shape = hyper_shape(stream.height, stream.width, self.bundle.config.hyper_channels)
+        tables = self.tables(stream.rate_units).hyper_latent
+        return coder.decode(stream.hyper_latent, channel_index(shape), tables).reshape(shape)
+
+    def _make_tables(self, rate_units: int) -> CodingTables:
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
+        return CodingTables(
+            factorized_tables(self.bundle.params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer)
+        )
+
+
+class Decoder(SymbolReader):
+    """Decodes a model's streams in NumPy.
+
+    Raises:
+      LicError: the model's synthesis is a deep one, which needs JAX.
+    """
+
+    def __init__(self, bundle: Bundle):
+        super().__init__(bundle)
+        self._transforms = PortableTransforms(bundle.config, bundle.params)
+
+    def decompress(self, data: bytes) -> RGB:
+        """The image in a stream.
+
+        Raises:
+          LicError: the bytes are not a whole, undamaged stream of this model.
+        """
+        stream = self.unpack(data)
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(stream.rate_units)
+        hyper_latent = hyper_quantizer.levels()[self.hyper_symbols(stream)]
+        mean, symbols = self._mean_and_symbols(stream, hyper_latent)
+        return self._image(stream, hyper_latent, mean, symbols, quantizer.levels())
+
+    def symbols(self, data: bytes) -> tuple[Int[np.ndarray, "1 h/4 w/4 hyper"], Int[np.ndarray, "1 h w latent"]]:
+        """The symbols of hyper latent and latent in a stream, the same on every machine."""
+        stream = self.unpack(data)
+        hyper_symbols = self.hyper_symbols(stream)
+        hyper_latent = self.bundle.quantizers_at(stream.rate_units)[1].levels()[hyper_symbols]
+        return hyper_symbols, self._mean_and_symbols(stream, hyper_latent)[1]
+
+    def _mean_and_symbols(self, stream: bitstream.Stream, hyper_latent: np.ndarray):
+        """The latent's symbols; and its means, unless the image is so large that they are better computed again."""
+        hyper_bands = self._transforms.hyper_bands(*hyper_latent.shape[1:3])
+        means, indexes = [], []
+        for band in hyper_bands:
+            mean, index = self._transforms.predict(hyper_latent, band)
+            means.append(mean if len(hyper_bands) == 1 else None)
+            indexes.append(index)
+        index = np.concatenate(indexes, axis=1)
+        symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent)
+        return means[0], symbols.reshape(index.shape)
+
+    def _image(self, stream: bitstream.Stream, hyper_latent, mean, symbols, levels) -> RGB:
+        _, rows, columns, _ = symbols.shape
+        image = np.empty((rows * LATENT_STRIDE, columns * LATENT_STRIDE, 3), np.uint8)
+        halo = self._transforms.synthesis_halo
+        for kept, read, inside in bands(rows, columns * LATENT_STRIDE**2, halo):
+            band_mean = self._means(hyper_latent, read) if mean is None else mean[:, read]
+            pixels = self._transforms.synthesize(band_mean + levels[symbols[:, read]])
+            own = slice(LATENT_STRIDE * inside.start, LATENT_STRIDE * inside.stop)
+            image[LATENT_STRIDE * kept.start : LATENT_STRIDE * kept.stop] = to_pixels(pixels[0, own])
+        return image[: stream.height, : stream.width]
+
+    def _means(self, hyper_latent: np.ndarray, rows: slice) -> np.ndarray:
+        """The means of some rows of latents."""
+        first, last = rows.start // _LATENTS_PER_HYPER, -(-rows.stop // _LATENTS_PER_HYPER)
+        mean, _ = self._transforms.predict(hyper_latent, with_halo(first, last, hyper_latent.shape[1], HYPER_HALO))
+        start = rows.start - _LATENTS_PER_HYPER * first
+        return mean[:, start : start + rows.stop - rows.start]
+
+
+_LATENTS_PER_HYPER = HYPER_STRIDE // LATENT_STRIDE
+
+
+def to_pixels(image: Float[np.ndarray, "*shape"]) -> np.ndarray:
+    """The network's domain → uint8 pixels, rounded and clipped."""
+    return np.clip(np.rint((image + 0.5) * 255), 0, 255).astype(np.uint8)
+
+
+def hyper_shape(height: int, width: int, channels: int) -> tuple[int, int, int, int]:
+    """The hyper latent's shape for an image."""
+    return 1, -(-height // HYPER_STRIDE), -(-width // HYPER_STRIDE), channels
+
+
+def channel_index(shape: tuple[int, ...]) -> Int[np.ndarray, " n"]:
+    """The channel of each element of a flattened channels-last array."""
+    return np.tile(np.arange(shape[-1]), int(np.prod(shape[:-1])))
+
+
+def load_decoder(model: str = zoo.DEFAULT) -> Decoder:
+    """The decoder of a shipped model's name or of a file written by `lic refit`.
+
+    Raises:
+      LicError: no such model, its file is damaged, or its synthesis needs JAX.
+    """
+    return Decoder(load_bundle(zoo.path_of(model)))

@@ -1,0 +1,122 @@
+"""The hyper synthesis in integers: the same scale indexes and means on every machine (DESIGN.md section 5, rule 1).
+
+Integers are held in float32. Activations have 8 bits and weights at most 8 and a sign, and every output channel is
+scaled so that Σ|w| · 255 + |bias| < 2²⁴: all partial sums are integers that float32 holds exactly, so neither their
+order nor fused operations change a bit, and bfloat16 and TF32 products are exact, too. Activations are requantized by
+powers of two and floor.
+
+    a_0 = clip(⌊ẑ · input_scale + ½⌋, −128, 127)
+    a_l = clip(⌊(W_l a_{l−1} + b_l) · scale_l⌋, 0, 255)              hidden layers; the clip is their ReLU
+    μ = (W a + b) · scale,   index = clip(⌊(W a + b) · scale⌋, 0, 63)  last layer
+
+Every scale is a power of two; the ½ that makes a floor a rounding is part of the bias. No framework is imported here:
+the array module is an argument.
+"""
+
+import numpy as np
+
+from lic_jax.config import ModelConfig
+from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
+from lic_jax.errors import LicError
+from lic_jax.transforms.phases import transposed_convolution_products
+
+ACTIVATION_MAX = 255
+INPUT_MAX = 128
+WEIGHT_MAX = 255
+SUM_LIMIT = 1 << 24
+
+
+def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_latent, floor=None):
+    """ẑ → (μ, scale index), both exact.
+
+    Args:
+      xp: numpy or jax.numpy.
+      params: input_scale [N]; layer_0, layer_1, … with kernel [k, k, out, in], bias [out] and scale [out]; all float32.
+      strides: one a layer.
+      hyper_latent: [batch, h/4, w/4, N], levels of a fixed-point quantizer: multiples of 2⁻¹³ below 2¹¹.
+      floor: what to floor with; `xp.floor` by default. A training passes one that gradients go through.
+
+    Returns:
+      μ float32 and the scale index, integers in [0, 63] as float32, [batch, h, w, C] each.
+    """
+    floor = floor or xp.floor
+    half = np.float32(0.5)
+    hidden = xp.clip(floor(hyper_latent * params["input_scale"] + half), -INPUT_MAX, INPUT_MAX - 1)
+    for index, stride in enumerate(strides):
+        layer = params[f"layer_{index}"]
+        sums = transposed_convolution_products(xp, hidden, layer["kernel"], stride) + layer["bias"]
+        hidden = sums * layer["scale"]
+        if index < len(strides) - 1:
+            hidden = xp.clip(floor(hidden), 0, ACTIVATION_MAX)
+    mean, scale_index = xp.split(hidden, 2, axis=-1)
+    return mean, xp.clip(floor(scale_index), 0, SCALE_COUNT - 1)
+
+
+def to_integers(params: dict, config: ModelConfig, hyper_latents) -> dict:
+    """The integer form of a trained hyper synthesis, by calibration.
+
+    Args:
+      params: the float parameters: layer_i with kernel and bias.
+      config: the model.
+      hyper_latents: quantized hyper latents of training crops, [count, h/4, w/4, N]: what activations are scaled for.
+
+    Raises:
+      LicError: the model puts out logarithms of indexes, which have no integer form here.
+    """
+    if config.scale_output != "log_scale":
+        raise LicError(
+            f"a hyper synthesis with scale output {config.scale_output!r} has no integer form; train with 'log_scale'"
+        )
+    hidden = np.asarray(hyper_latents, np.float64)
+    reach = np.maximum(np.abs(hidden).max(axis=(0, 1, 2)), 1.0)
+    input_scale = 2.0 ** np.floor(np.log2((INPUT_MAX - 1) / reach))
+    integers = {"input_scale": input_scale.astype(np.float32)}
+    activations = np.clip(np.floor(hidden * input_scale + 0.5), -INPUT_MAX, INPUT_MAX - 1).astype(np.float32)
+    step, largest = 1 / input_scale, INPUT_MAX
+    layers = config.hyper_synthesis_layers
+    for index, (_, stride, _) in enumerate(layers):
+        layer = params[f"layer_{index}"]
+        kernel = np.asarray(layer["kernel"], np.float64) * step
+        bias = np.asarray(layer["bias"], np.float64)
+        outputs = transposed_convolution_products(np, activations, kernel.astype(np.float32), stride) + bias
+        if index < len(layers) - 1:
+            unit = np.maximum(outputs.max(axis=(0, 1, 2)), 1e-3) / ACTIVATION_MAX
+            half = np.full(len(bias), 0.5)
+        else:
+            unit = np.repeat([1.0, LOG_SCALE_STEP], config.latent_channels)
+            bias = bias - np.repeat([0.0, np.log(SCALE_MIN)], config.latent_channels)
+            half = np.repeat([0.0, 0.5], config.latent_channels)
+        integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + half, largest)
+        sums = outputs / unit + half if index < len(layers) - 1 else outputs
+        activations = np.clip(np.floor(sums), 0, ACTIVATION_MAX).astype(np.float32)
+        step, largest = unit, ACTIVATION_MAX
+    return integers
+
+
+def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int) -> dict:
+    """Kernel and bias as integers in the finest power of two that keeps weights in 8 bits and sums below 2²⁴."""
+    weight_max = np.maximum(np.abs(kernel).max(axis=(0, 1, 3)), 1e-12)
+    sum_max = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias) + 1e-12
+    taps = kernel[:, :, 0].size
+    room = SUM_LIMIT - 1 - largest * taps  # each weight may grow by a half, the bias by one
+    exponent = np.floor(np.minimum(np.log2(WEIGHT_MAX / weight_max), np.log2(room / sum_max)))
+    scale = 2.0**exponent
+    return {
+        "kernel": np.rint(kernel * scale[:, None]).astype(np.float32),
+        "bias": np.rint(bias * scale).astype(np.float32),
+        "scale": (1 / scale).astype(np.float32),
+    }
+
+
+def check_integers(params: dict) -> None:
+    """Raises LicError unless stored parameters obey the bounds that make every sum exact."""
+    for name, layer in params.items():
+        if name == "input_scale":
+            continue
+        largest = INPUT_MAX if name == "layer_0" else ACTIVATION_MAX
+        kernel, bias = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)
+        sums = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias)
+        whole = np.all(kernel == np.rint(kernel)) and np.all(bias == np.rint(bias))
+        mantissas = np.frexp(np.asarray(layer["scale"], np.float64))[0]
+        if not whole or np.abs(kernel).max() > WEIGHT_MAX or sums.max() >= SUM_LIMIT or np.any(mantissas != 0.5):
+            raise LicError(f"the hyper synthesis' {name} breaks the bounds of exact sums; the weights file is damaged")

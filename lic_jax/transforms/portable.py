@@ -1,0 +1,106 @@
+"""The receiver's transforms in NumPy alone, for devices without a machine-learning framework.
+
+Large images are computed in bands of rows, so that memory does not grow with the image: a band takes a few more rows on
+both sides than it keeps, as many as its outputs can see.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lic_jax.arrays import Float, Int
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.transforms.integer import integer_hyper_synthesis
+from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_sums
+
+BAND_PIXELS = 1 << 21
+"""A band has about so many pixels: two megapixels, 100 MB of intermediate values."""
+
+HYPER_HALO = 2
+"""Rows of hyper latents that a mean or scale index can see on either side."""
+
+_PEDESTAL = 2.0**-36
+
+
+def bands(rows: int, row_pixels: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Splits rows into bands: (rows to keep, rows to read, where the kept are among the read).
+
+    Args:
+      rows: of the transform's input.
+      row_pixels: image pixels that a row of input stands for.
+      halo: rows on either side that an output can see.
+    """
+    height = max(1, BAND_PIXELS // row_pixels)
+    for start in range(0, rows, height):
+        yield with_halo(start, min(start + height, rows), rows, halo)
+
+
+def with_halo(start: int, stop: int, rows: int, halo: int) -> tuple[slice, slice, slice]:
+    """A band: (rows to keep, rows to read, where the kept are among the read)."""
+    first, last = max(0, start - halo), min(rows, stop + halo)
+    return slice(start, stop), slice(first, last), slice(start - first, stop - first)
+
+
+class PortableTransforms:
+    """Hyper synthesis and synthesis of one model, prepared for NumPy.
+
+    Raises:
+      LicError: the model's synthesis is a deep one.
+    """
+
+    def __init__(self, config: ModelConfig, params: dict):
+        if config.synthesis not in SHALLOW_SYNTHESES:
+            raise LicError(
+                f"a {config.synthesis} synthesis needs JAX to decode; install lic-jax with its dependencies, or use a "
+                f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
+            )
+        self._config = config
+        self._hyper_synthesis = params["hyper_synthesis"]
+        self._synthesis = params["synthesis"]
+        self._hyper_strides = tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
+
+    def hyper_bands(self, height: int, width: int) -> list[tuple[slice, slice, slice]]:
+        """The bands of hyper latent rows that `predict` is called with."""
+        return list(bands(height, width * HYPER_STRIDE**2, HYPER_HALO))
+
+    def predict(
+        self, hyper_latent: Float[np.ndarray, "1 h/4 w/4 hyper"], band: tuple[slice, slice, slice]
+    ) -> tuple[Float[np.ndarray, "1 rows w latent"], Int[np.ndarray, "1 rows w latent"]]:
+        """Mean and scale index (uint8) of a band's latents."""
+        _, read, kept = band
+        outputs = integer_hyper_synthesis(np, self._hyper_synthesis, self._hyper_strides, hyper_latent[:, read])
+        ratio = HYPER_STRIDE // LATENT_STRIDE
+        rows = slice(ratio * kept.start, ratio * kept.stop)
+        mean, index = (output[:, rows] for output in outputs)
+        return mean, index.astype(np.uint8)
+
+    def synthesize(self, latent: Float[np.ndarray, "1 h w latent"]) -> Float[np.ndarray, "1 height width 3"]:
+        """Latent → image in the network's domain."""
+        layers = self._synthesis
+        if self._config.synthesis == "jpeg_like":
+            return _transposed(latent, layers["layer_0"], LATENT_STRIDE)
+        hidden = _inverse_gdn1(_transposed(latent, layers["layer_0"], 8), layers["inverse_gdn"])
+        if "residual" in layers:
+            hidden = hidden + _transposed(latent, layers["residual"], 8)
+        return _transposed(hidden, layers["layer_1"], 2)
+
+    @property
+    def synthesis_halo(self) -> int:
+        """Rows of latents that a pixel can see on either side."""
+        return 1 + -(-self._config.synthesis_kernels[0] // LATENT_STRIDE)
+
+
+def _transposed(inputs: np.ndarray, layer: dict, stride: int) -> np.ndarray:
+    kernel = layer["kernel"]
+    few_outputs = kernel.shape[2] * stride**2 < kernel.shape[3]
+    form = transposed_convolution_sums if few_outputs else transposed_convolution_products
+    return form(np, inputs, kernel, stride) + layer["bias"]
+
+
+def _inverse_gdn1(inputs: np.ndarray, params: dict) -> np.ndarray:
+    """As `transforms.gdn.InverseGDN1`."""
+    beta = np.maximum(params["beta_root"], (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
+    gamma = np.maximum(params["gamma_root"], _PEDESTAL**0.5) ** 2 - _PEDESTAL
+    beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)
+    return inputs * (beta + product(np.abs(inputs), gamma))

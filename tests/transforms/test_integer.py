@@ -1,0 +1,159 @@
+"""DESIGN.md section 5, rule 1: the hyper synthesis gives the same integers everywhere."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lic_jax import zoo
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.model import HyperpriorModel
+from lic_jax.transforms.integer import check_integers, integer_hyper_synthesis, to_integers
+from lic_jax.zoo.bundle import load_bundle
+
+LATENTS_A_QUANTIZER = 144
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(zoo.path_of())
+
+
+def random_latents(bundle, seed=0):
+    """A thousand random hyper latents: levels of every shipped quantizer, most near zero and some far out."""
+    rng = np.random.default_rng(seed)
+    latents = []
+    for quantizer in bundle.hyper_quantizers:
+        spread = rng.choice([0.5, 2, 8, 40], size=(LATENTS_A_QUANTIZER, 1, 2, bundle.config.hyper_channels))
+        values = rng.normal(scale=spread).astype(np.float32)
+        latents.append(quantizer.levels()[quantizer.symbols(values)])
+    return np.concatenate(latents)
+
+
+def digest(mean, index):
+    return hashlib.sha256(np.asarray(mean, np.float32).tobytes() + np.asarray(index, np.uint8).tobytes()).hexdigest()
+
+
+def strides(config):
+    return tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
+
+
+@pytest.fixture(scope="module")
+def expected(bundle):
+    latents = random_latents(bundle)
+    assert len(latents) >= 1000
+    return integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], strides(bundle.config), latents)
+
+
+def test_numpy_has_no_rounding_to_do(bundle, expected):
+    """The same in float64, where every sum is exact with 29 bits to spare."""
+    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), bundle.params["hyper_synthesis"])
+    latents = random_latents(bundle)[::7].astype(np.float64)
+    mean, index = integer_hyper_synthesis(np, wide, strides(bundle.config), latents)
+    np.testing.assert_array_equal(mean, expected[0][::7])
+    np.testing.assert_array_equal(index, expected[1][::7])
+
+
+def test_scale_indexes_take_many_values(expected):
+    assert len(np.unique(expected[1])) > 40
+
+
+ELSEWHERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from test_integer import digest, random_latents, zoo, load_bundle, HyperpriorModel
+bundle = load_bundle(zoo.path_of())
+model = HyperpriorModel(bundle.config)
+predict = jax.jit(lambda params, latents: model.apply({"params": params}, latents, method="predict"))
+print(digest(*predict(bundle.params, random_latents(bundle))))
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"XLA_FLAGS": ""},
+        {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true --xla_cpu_multi_thread_eigen=false", "JAX_ENABLE_X64": "1"},
+        {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"},
+    ],
+    ids=["default", "fast math, one thread, x64", "unoptimized, bfloat16"],
+)
+def test_jax_gives_the_same_integers_whatever_its_flags(expected, settings):
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, **settings, "PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": ""}
+    command = [sys.executable, "-c", ELSEWHERE, str(Path(__file__).parent)]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == digest(*expected)
+
+
+def test_one_image_and_a_batch_give_the_same_integers(bundle, expected):
+    """Other shapes are other programs with other orders of summation."""
+    model = HyperpriorModel(bundle.config)
+    latents = random_latents(bundle)
+    predict = jax.jit(lambda latents: model.apply({"params": bundle.params}, latents, method="predict"))
+    for part in (slice(0, 1), slice(17, 19)):
+        mean, index = predict(latents[part])
+        np.testing.assert_array_equal(mean, expected[0][part])
+        np.testing.assert_array_equal(index, expected[1][part])
+
+
+@pytest.fixture(params=["standard", "jpeg_like"])
+def trained(request):
+    """A float hyper synthesis with random weights, and hyper latents to calibrate on."""
+    config = ModelConfig(
+        analysis_channels=(4, 4, 4), latent_channels=6, hyper_channels=8, hyper_synthesis=request.param
+    )
+    rng = np.random.default_rng(0)
+    model = HyperpriorModel(config)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(np.float32), shapes)
+    return config, model, params, np.rint(rng.normal(0, 3, (40, 2, 3, 8))).astype(np.float32)
+
+
+def test_integers_are_close_to_what_was_trained(trained):
+    config, model, params, latents = trained
+    integers = to_integers(params["hyper_synthesis"], config, latents)
+    check_integers(integers)
+    mean, index = integer_hyper_synthesis(np, integers, strides(config), latents)
+    float_mean, float_index = model.apply({"params": params}, latents, method="predict")
+    assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
+    assert np.mean(np.abs(index - np.rint(float_index)) <= 1) > 0.99
+
+
+def test_gradients_pass_the_floors(trained):
+    config, _, params, latents = trained
+    integers = to_integers(params["hyper_synthesis"], config, latents)
+    exact = HyperpriorModel(ModelConfig(**{**vars(config), "hyper_arithmetic": "integer"}))
+    float_model = HyperpriorModel(config)
+
+    def gradient(model, hyper_synthesis):
+        variables = {"params": {**params, "hyper_synthesis": hyper_synthesis}}
+        return jax.grad(lambda latents: jnp.sum(model.apply(variables, latents, method="predict")[0] ** 2))(latents)
+
+    found, expected = gradient(exact, integers).ravel(), gradient(float_model, params["hyper_synthesis"]).ravel()
+    assert np.corrcoef(found, expected)[0, 1] > 0.98
+
+
+def test_parameters_beyond_the_bounds_are_refused(trained):
+    config, _, params, latents = trained
+    integers = to_integers(params["hyper_synthesis"], config, latents)
+    for name, factor in (("kernel", 300), ("kernel", 0.5), ("bias", 1e6), ("scale", 3)):
+        layer = {**integers["layer_0"], name: integers["layer_0"][name] * np.float32(factor)}
+        with pytest.raises(LicError, match="layer_0 breaks the bounds"):
+            check_integers({**integers, "layer_0": layer})
+
+
+def test_logarithms_of_indexes_have_no_integer_form(trained):
+    config, _, params, latents = trained
+    config = ModelConfig(**{**vars(config), "scale_output": "log_index"})
+    with pytest.raises(LicError, match="no integer form"):
+        to_integers(params["hyper_synthesis"], config, latents)
