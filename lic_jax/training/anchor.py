@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Int
 from tqdm import tqdm
 
-from lic_jax.config import SHALLOW_SYNTHESES
+from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import HyperpriorModel, initialize
@@ -180,7 +180,8 @@ def _check_settings(path: Path, settings: AnchorSettings) -> None:
     if path.exists():
         try:
             found = dict(json.loads(read_bytes(path)))
-        except (TypeError, ValueError) as error:
+            found["model"] = json.loads(ModelConfig(**found["model"]).to_json())  # written before a field existed
+        except (KeyError, TypeError, ValueError) as error:
             raise LicError(f"{path} is damaged ({error}); restore it, or give another --out") from error
         differing = [
             name for name in asked if asked[name] != found.get(name) and name not in ("steps", "decay_fraction")

@@ -308,3 +308,61 @@ def test_the_gradient_in_values_is_that_of_the_formula_and_hard_has_none():
     np.testing.assert_allclose(slope, np.sum(quantizer.spacings * (1 - tanhs**2), axis=-1), atol=2e-6)
     flat = jax.grad(lambda values: jnp.sum(stanh.hard(quantizer, values)))(values)
     np.testing.assert_array_equal(flat, 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([10, 40, 120]),
+    st.sampled_from([0.5, 1.0, 3.0, 10.0, 60.0]),
+    st.booleans(),
+)
+def test_the_windowed_layer_is_the_plain_sum_with_its_gradients(seed, components, beta, uneven):
+    """To 1e-6 of the largest, for every β that the window is chosen for; in float64, where the sums lose nothing."""
+    rng = np.random.default_rng(seed)
+    spacings, gaps = (
+        rng.uniform(0.3, 2, count) if uneven else np.ones(count) for count in (components, components - 1)
+    )
+    with jax.enable_x64(True):
+        quantizer = stanh.from_values(spacings, np.cumsum(np.concatenate([[-np.sum(gaps) / 2], gaps])))
+        values = rng.normal(0, components / 3, 300)
+        window = stanh.window_of(quantizer, beta)
+        assert beta < 10 or window < components
+
+        def with_gradients(function):
+            value, pull_back = jax.vjp(lambda quantizer, values: function(quantizer, values), quantizer, values)
+            return value, *jax.tree.leaves(pull_back(np.ones_like(values)))
+
+        plain = with_gradients(lambda quantizer, values: stanh.soft(quantizer, values, beta))
+        windowed = with_gradients(lambda quantizer, values: stanh.soft_windowed(quantizer, values, beta, window))
+        for found, expected in zip(windowed, plain, strict=True):
+            assert found.dtype == np.float64
+            assert relative_error(found, expected) < 1e-6
+
+
+def test_a_window_too_small_is_not_exact():
+    quantizer = stanh.uniform(40)
+    values = jnp.linspace(-15, 15, 301)
+    assert stanh.window_of(quantizer, 1.0) > 4
+    error = relative_error(stanh.soft_windowed(quantizer, values, 1.0, 4), stanh.soft(quantizer, values, 1.0))
+    assert error > 1e-4
+
+
+def test_windows_shrink_as_the_staircase_hardens_and_do_not_grow_with_it():
+    for components in (40, 120, 400):
+        windows = [stanh.window_of(stanh.uniform(components), beta) for beta in (0.5, 1.0, 3.0, 10.0, 100.0)]
+        assert windows == sorted(windows, reverse=True)
+        assert windows[2:] == [8, 2, 2]
+
+
+def test_the_windowed_layer_under_vmap_and_in_half_precision():
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(stanh.uniform(60, step) for step in (0.5, 1.0, 2.0)))
+    values = jnp.linspace(-20, 20, 501)
+    window = stanh.window_of(stack, 10.0)
+    windowed = jax.jit(jax.vmap(lambda quantizer: stanh.soft_windowed(quantizer, values, 10.0, window)))(stack)
+    plain = jax.vmap(lambda quantizer: stanh.soft(quantizer, values, 10.0))(stack)
+    assert relative_error(windowed, plain) < 2e-6
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), stanh.uniform(60))
+    found = stanh.soft_windowed(half, values.astype(jnp.bfloat16), 10.0, window)
+    assert found.dtype == jnp.bfloat16
+    assert np.max(np.abs(np.float32(found) - np.asarray(plain[1]))) < 1.5

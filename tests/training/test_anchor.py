@@ -1,5 +1,7 @@
 import csv
 import dataclasses
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,7 +144,16 @@ def test_a_training_that_went_further_is_not_cut_back(uninterrupted, settings, p
         train_anchor(dataclasses.replace(settings, steps=9), photograph_folder, out)
 
 
-@pytest.mark.parametrize("content", ["{", "[1, 2]", ""])
+def test_settings_written_before_a_field_existed_mean_its_default(uninterrupted, settings, photograph_folder, tmp_path):
+    out, expected = uninterrupted
+    shutil.copytree(out, tmp_path / "old")
+    stored = json.loads((out / "settings.json").read_text())
+    del stored["model"]["hyper_arithmetic"]
+    (tmp_path / "old" / "settings.json").write_text(json.dumps(stored))
+    assert equal(train_anchor(settings, photograph_folder, tmp_path / "old"), expected)
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "", "{}"])
 def test_damaged_settings_are_named(settings, photograph_folder, tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
     with pytest.raises(LicError, match=r"settings.json is damaged"):
