@@ -5,6 +5,7 @@ NumPy, constriction and Pillow at most. The other commands stand in `commands.py
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -25,10 +26,11 @@ def decompress(stream: Path, image: Path, model: str = "default") -> None:
     from lic_jax import zoo
     from lic_jax.config import SHALLOW_SYNTHESES
 
-    if zoo.config_of(model).synthesis in SHALLOW_SYNTHESES:
-        from lic_jax.decoder import load_decoder as load
-    else:
+    deep = zoo.config_of(model).synthesis not in SHALLOW_SYNTHESES
+    if deep and importlib.util.find_spec("jax"):
         from lic_jax.codec import load
+    else:
+        from lic_jax.decoder import load_decoder as load
     write_image(image, load(model).decompress(data))
 
 

@@ -18,6 +18,8 @@ SYNTHESIS_KERNELS = {"jpeg_like": (18,), "two_layer": (13, 5), "two_layer_residu
 LATENT_STRIDE = 16
 """Pixels per latent, along each axis."""
 
+_WIDEST = 1 << 16
+
 SHALLOW_SYNTHESES = tuple(SYNTHESIS_KERNELS)
 """One or two transposed convolutions."""
 
@@ -37,6 +39,8 @@ class ModelConfig:
       hyper_channels: channels of the hyper latent and of the hyper transforms' hidden layers.
       hyper_input: what the hyper analysis sees: the latent itself, or "companded" (log(1 + |y|) and tanh(y/4)).
       hyper_synthesis: one of `HYPER_SYNTHESES`.
+      hyper_synthesis_channels: widths of its hidden layers, if other than N and ⌊3N/2⌋ for "standard", none for
+        "jpeg_like".
       scale_output: what the hyper synthesis puts out for the scale: its logarithm ("log_scale"), or the logarithm of
         its index in the scale table ("log_index", as published).
       hyper_arithmetic: what the hyper synthesis computes in: "float" to train, "integer" to code with
@@ -54,6 +58,7 @@ class ModelConfig:
     hyper_channels: int = 96
     hyper_input: str = "companded"
     hyper_synthesis: str = "standard"
+    hyper_synthesis_channels: tuple[int, ...] = ()
     scale_output: str = "log_scale"
     hyper_arithmetic: str = "float"
     synthesis: str = "two_layer"
@@ -71,34 +76,47 @@ class ModelConfig:
         ):
             if getattr(self, kind) not in known:
                 raise unknown_name(kind.replace("_", " "), getattr(self, kind), known)
-        for name in ("analysis_channels", "synthesis_channels", "synthesis_kernels"):
+        for name in ("analysis_channels", "hyper_synthesis_channels", "synthesis_channels", "synthesis_kernels"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
         if not self.synthesis_kernels:
             object.__setattr__(self, "synthesis_kernels", SYNTHESIS_KERNELS.get(self.synthesis, (5,)))
+        if not self.hyper_synthesis_channels and self.hyper_synthesis == "standard":
+            object.__setattr__(self, "hyper_synthesis_channels", (self.hyper_channels, self.hyper_channels * 3 // 2))
         self._check_counts()
 
     def _check_counts(self) -> None:
-        expected = {
+        counts = {
             "analysis_channels": 0 if self.analysis == "linear" else 3,
+            "hyper_synthesis_channels": 2 if self.hyper_synthesis == "standard" else 0,
             "synthesis_channels": {"jpeg_like": 0, "two_layer": 1, "two_layer_residual": 1}.get(self.synthesis, 3),
             "synthesis_kernels": len(SYNTHESIS_KERNELS.get(self.synthesis, (5,))),
         }
-        for name, least in expected.items():
-            if len(getattr(self, name)) < least:
-                raise LicError(f"{name} {getattr(self, name)} are too few for this model; give {least}")
-        for name in ("latent_channels", "hyper_channels", *expected):
+        for name in ("latent_channels", "hyper_channels", *counts):
             value = getattr(self, name)
-            if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-                raise LicError(f"{name} {value} must be 1 or more; raise them")
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(item, int) and 1 <= item <= _WIDEST for item in values):
+                raise LicError(f"{name} {value} must be whole numbers from 1 to {_WIDEST}; change them")
+            if name in counts and len(values) < counts[name]:
+                raise LicError(f"{name} {value} are too few for this model; give {counts[name]}")
+        if any(kernel < stride for kernel, stride in zip(self.synthesis_kernels, self.synthesis_strides, strict=False)):
+            raise LicError(
+                f"synthesis kernels {self.synthesis_kernels} are smaller than the strides {self.synthesis_strides}; "
+                "give larger ones"
+            )
+
+    @property
+    def synthesis_strides(self) -> tuple[int, ...]:
+        """Of the synthesis' layers, first one first."""
+        return {"jpeg_like": (16,), "two_layer": (8, 2), "two_layer_residual": (8, 2)}.get(self.synthesis, (2,) * 4)
 
     @property
     def hyper_synthesis_layers(self) -> tuple[tuple[int, int, int], ...]:
         """(kernel size, stride, output channels) of the hyper synthesis' transposed convolutions."""
         if self.hyper_synthesis == "jpeg_like":
             return ((6, 4, 2 * self.latent_channels),)
-        hidden = self.hyper_channels
-        return ((5, 2, hidden), (5, 2, hidden * 3 // 2), (3, 1, 2 * self.latent_channels))
+        first, second = self.hyper_synthesis_channels[:2]
+        return ((5, 2, first), (5, 2, second), (3, 1, 2 * self.latent_channels))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -107,5 +125,7 @@ class ModelConfig:
     def from_json(cls, text: str) -> "ModelConfig":
         try:
             return cls(**json.loads(text))
-        except (TypeError, json.JSONDecodeError) as error:
+        except LicError:
+            raise
+        except (TypeError, ValueError, RecursionError) as error:
             raise LicError(f"the model configuration cannot be read ({error}); is the file from lic?") from error

@@ -15,13 +15,7 @@ from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.entropy.factorized import FactorizedPrior
 from lic_jax.entropy.gaussian import index_of_log_index, index_of_log_scale
 from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
-from lic_jax.transforms.hyper import (
-    HyperAnalysis,
-    HyperSynthesis,
-    IntegerHyperSynthesis,
-    JPEGLikeHyperSynthesis,
-    compand,
-)
+from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, IntegerHyperSynthesis, compand
 from lic_jax.transforms.synthesis import (
     CNNSynthesis,
     ELICSynthesis,
@@ -44,11 +38,8 @@ def _analysis(config: ModelConfig) -> nn.Module:
 
 
 def _hyper_synthesis(config: ModelConfig) -> nn.Module:
-    if config.hyper_arithmetic == "integer":
-        return IntegerHyperSynthesis(config.hyper_synthesis_layers)
-    if config.hyper_synthesis == "jpeg_like":
-        return JPEGLikeHyperSynthesis(config.latent_channels)
-    return HyperSynthesis(config.hyper_channels, config.latent_channels)
+    kind = IntegerHyperSynthesis if config.hyper_arithmetic == "integer" else HyperSynthesis
+    return kind(config.hyper_synthesis_layers)
 
 
 def _synthesis(config: ModelConfig) -> nn.Module:

@@ -44,7 +44,9 @@ def test_numpy_decodes_what_jax_does(codec, decoder, photographs, size, rate):
 @pytest.mark.parametrize("synthesis", ["jpeg_like", "two_layer_residual"])
 @pytest.mark.parametrize("hyper_synthesis", ["standard", "jpeg_like"])
 @pytest.mark.parametrize("seed", range(3))
-def test_random_models_of_every_shallow_kind(codec, photographs, tmp_path, synthesis, hyper_synthesis, seed):
+def test_random_models_of_every_shallow_kind(
+    codec, photographs, tmp_path, monkeypatch, synthesis, hyper_synthesis, seed
+):
     import jax
 
     from lic_jax.model import HyperpriorModel
@@ -67,9 +69,11 @@ def test_random_models_of_every_shallow_kind(codec, photographs, tmp_path, synth
     path = tmp_path / "model.safetensors"
     save_bundle(path, config, params, 0.01, bundle.lambdas, bundle.latent_quantizers, bundle.hyper_quantizers)
     model = load_bundle(path)
-    jax_codec = Codec(model)
-    data = jax_codec.compress(photographs[seed], 1)
-    assert largest_difference(Decoder(model).decompress(data), jax_codec.decompress(data)) <= 1
+    jax_codec, decoder = Codec(model), Decoder(model)
+    data = jax_codec.compress(np.concatenate(photographs[seed : seed + 3]), 1)
+    assert largest_difference(decoder.decompress(data), jax_codec.decompress(data)) <= 1
+    monkeypatch.setattr(portable, "BAND_PIXELS", 64 * 128)
+    assert largest_difference(decoder.decompress(data), jax_codec.decompress(data)) <= 1
 
 
 def test_bands_make_no_difference(codec, decoder, photographs, monkeypatch):
@@ -99,10 +103,11 @@ def test_a_deep_synthesis_needs_jax(codec, tiny_config):
         portable.PortableTransforms(config, codec.bundle.params)
 
 
-def test_another_models_stream_is_refused(codec, decoder, photographs):
-    data = bytearray(codec.compress(photographs[0], 1))
-    with pytest.raises(LicError, match="damaged"):
-        decoder.decompress(bytes(data[:40]) + bytes([data[40] ^ 1]) + bytes(data[41:]))
+def test_another_models_stream_is_refused(codec, photographs):
+    from lic_jax.decoder import load_decoder
+
+    with pytest.raises(LicError, match="made by model"):
+        load_decoder().decompress(codec.compress(photographs[0], 1))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,6 @@ def run_bare(site, *arguments):
     code = (
         f"import sys; sys.path = [{str(site)!r}, *(p for p in sys.path if 'packages' not in p and p)]; "
         "from lic_jax.cli import main; code = main(sys.argv[1:]); "
-        "known = {'numpy', 'constriction', 'PIL', 'lic_jax'}; "
         "print('FOREIGN', sorted({'jax', 'flax', 'tyro', 'safetensors', 'jaxtyping', 'scipy'} & set(sys.modules))); "
         "sys.exit(code)"
     )

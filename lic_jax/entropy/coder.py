@@ -64,7 +64,11 @@ def decode(
     """
     if len(data) % 4:
         raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
-    least_bits = np.bincount(table_index, minlength=len(tables)) @ (PRECISION_BITS - np.log2(tables.max(axis=1)))
+    counts = sum(
+        np.bincount(table_index[start : start + _CHUNK], minlength=len(tables))
+        for start in range(0, len(table_index), _CHUNK)
+    )
+    least_bits = counts @ (PRECISION_BITS - np.log2(tables.max(axis=1)))
     if least_bits > 8 * len(data) + 64:
         raise LicError(
             f"a segment of {len(data)} bytes is too short for its {len(table_index)} symbols; "

@@ -58,11 +58,7 @@ def complexity(config: ModelConfig) -> dict[str, Cost]:
     Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis.
     """
     model = HyperpriorModel(dataclasses.replace(config, hyper_arithmetic="float"))
-
-    def run(key, image):
-        return model.init(key, image)
-
-    calls = layer_calls(run, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
+    calls = layer_calls(model.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
     parts = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
     return {part: sum((layer_cost(call) for call in calls if call.path[0] == part), start=NOTHING) for part in parts}
 

@@ -220,13 +220,13 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
 
     out = Path(out)
     make_folder(out)
-    _check_settings(out / "settings.json", settings)
     manager = checkpoint.open_checkpoints(out / "checkpoints")
     stages = training_stages(settings)
     step = manager.latest_step() or 0
     params = initialize(settings.model, jax.random.key(settings.seed))
     if step > settings.steps:
         raise LicError(f"{out} holds a training of {step} steps, more than {settings.steps}; raise --steps")
+    _check_settings(out / "settings.json", settings)
     if step:
         stage = next(stage for stage in stages if step <= stage.last_step)
         state = checkpoint.restore(manager, step, begin_stage(stage, params))

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from lic_jax.config import LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
+from lic_jax.transforms.phases import first_tap
 
 PATCH = LATENT_STRIDE
 
@@ -50,7 +51,7 @@ def principal_axes(
 
 def _centre(kernel_size: int, stride: int) -> slice:
     """The taps of a transposed convolution that land on an input position's own block."""
-    first = (kernel_size - stride) // 2
+    first = first_tap(kernel_size, stride)
     return slice(first, first + stride)
 
 
@@ -88,8 +89,7 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
     the hyper synthesis. What is deep keeps its random start.
 
     Raises:
-      LicError: the synthesis has fewer than 12 hidden channels, or kernels smaller than their strides, and so cannot
-        hold the block transform.
+      LicError: the synthesis has fewer than 12 hidden channels and so cannot hold the block transform.
     """
     axes, spread = principal_axes(photographs, config.latent_channels, seed)
     step = optimal_step(rd_lambda)
@@ -108,11 +108,6 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
 
 
 def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) -> None:
-    strides = (PATCH,) if config.synthesis == "jpeg_like" else (PATCH // 2, 2)
-    if any(kernel < stride for kernel, stride in zip(config.synthesis_kernels, strides, strict=True)):
-        raise LicError(
-            f"synthesis kernels {config.synthesis_kernels} are smaller than the strides {strides}; give larger ones"
-        )
     if config.synthesis == "jpeg_like":
         synthesis["layer_0"]["kernel"] = _jpeg_like_kernel(basis, synthesis["layer_0"]["kernel"])
         return

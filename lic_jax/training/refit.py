@@ -32,7 +32,7 @@ from lic_jax.training import data
 from lic_jax.training.klt import PATCH, optimal_step
 from lic_jax.training.objective import RateDistortion, bits, mean_squared_error, psnr
 from lic_jax.training.settings import LAMBDAS, RefitSettings
-from lic_jax.transforms.integer import to_integers
+from lic_jax.transforms.integer import check_has_integer_form, to_integers
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
 
@@ -316,8 +316,8 @@ def in_integers(
     encode = jax.jit(lambda pixels: model.apply({"params": params}, to_network_domain(pixels), method="encode"))
     batches = np.array_split(crops, -(-len(crops) // batch_size))
     hyper_latents = np.concatenate([np.rint(np.asarray(encode(batch)[1])) for batch in batches])
-    integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
-    return dataclasses.replace(config, hyper_arithmetic="integer"), {**params, "hyper_synthesis": integers}
+    config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
+    return config, {**params, "hyper_synthesis": integers}
 
 
 def evaluate_quantizers(
@@ -363,12 +363,16 @@ def refit_anchor(
     if "config" not in metadata or "rd_lambda" not in metadata:
         raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
     config = ModelConfig.from_json(metadata["config"])
-    anchor_lambda = float(metadata["rd_lambda"])
+    check_has_integer_form(config)
+    try:
+        anchor_lambda = float(metadata["rd_lambda"])
+    except ValueError as error:
+        raise LicError(f"{anchor} is damaged (its λ is {metadata['rd_lambda']!r}); copy it again") from error
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
     if config.hyper_arithmetic == "float":
         config, params = in_integers(
-            config, params, data.fixed_crops(photographs, settings.crop_size, 128, settings.seed)
+            config, params, data.fixed_crops(photographs, settings.crop_size, 512, settings.seed)
         )
     model = HyperpriorModel(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)

@@ -17,7 +17,6 @@ _HOMES = {
     "IntegerHyperSynthesis": "hyper",
     "InverseGDN": "gdn",
     "InverseGDN1": "gdn",
-    "JPEGLikeHyperSynthesis": "hyper",
     "JPEGLikeSynthesis": "synthesis",
     "LinearAnalysis": "analysis",
     "ResidualBlock": "residual",

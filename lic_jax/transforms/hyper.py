@@ -30,37 +30,26 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """convT5s2 N, ReLU · convT5s2 1.5 N, ReLU · convT3s1 2C → mean and scale output (Minnen et al. 2018).
+    """Transposed convolutions with ReLU between them → mean and scale output.
 
-    Kept apart from everything else and made of plain layers alone, so that it can be computed in exact integers.
+    Standard: convT5s2 N · convT5s2 1.5 N · convT3s1 2C (Minnen et al. 2018); JPEG-like: one convT6s4 2C (Yang & Mandt
+    2023). Made of plain layers alone, so that it can be computed in exact integers.
+
+    Attributes:
+      layers: (kernel size, stride, output channels) of each.
     """
 
-    channels: int
-    latent_channels: int
+    layers: tuple[tuple[int, int, int], ...]
 
     @nn.compact
     def __call__(
         self, hyper_latent: Float[Array, "batch h/4 w/4 channels"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
-        hidden = nn.relu(TransposedConvolution(self.channels, 5, 2, name="layer_0")(hyper_latent))
-        hidden = nn.relu(TransposedConvolution(self.channels * 3 // 2, 5, 2, name="layer_1")(hidden))
-        output = TransposedConvolution(2 * self.latent_channels, 3, 1, name="layer_2")(hidden)
-        mean, scale_output = jnp.split(output, 2, axis=-1)
-        return mean, scale_output
-
-
-class JPEGLikeHyperSynthesis(nn.Module):
-    """One transposed convolution, kernel 6, stride 4, to 2C channels → mean and scale output (Yang & Mandt 2023)."""
-
-    latent_channels: int
-    kernel_size: int = 6
-
-    @nn.compact
-    def __call__(
-        self, hyper_latent: Float[Array, "batch h/4 w/4 channels"]
-    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
-        output = TransposedConvolution(2 * self.latent_channels, self.kernel_size, 4, name="layer_0")(hyper_latent)
-        mean, scale_output = jnp.split(output, 2, axis=-1)
+        hidden = hyper_latent
+        for index, (kernel_size, stride, features) in enumerate(self.layers):
+            hidden = hidden if index == 0 else nn.relu(hidden)
+            hidden = TransposedConvolution(features, kernel_size, stride, name=f"layer_{index}")(hidden)
+        mean, scale_output = jnp.split(hidden, 2, axis=-1)
         return mean, scale_output
 
 

@@ -5,13 +5,15 @@ scaled so that Σ|w| · 255 + |bias| < 2²⁴: all partial sums are integers tha
 order nor fused operations change a bit, and bfloat16 and TF32 products are exact, too. Activations are requantized by
 powers of two and floor.
 
-    a_0 = clip(⌊ẑ · input_scale + ½⌋, −128, 127)
-    a_l = clip(⌊(W_l a_{l−1} + b_l) · scale_l⌋, 0, 255)              hidden layers; the clip is their ReLU
-    μ = (W a + b) · scale,   index = clip(⌊(W a + b) · scale⌋, 0, 63)  last layer
+    a_0 = ⌊clip(ẑ · input_scale + ½, −128, 127)⌋
+    a_l = ⌊clip((W_l a_{l−1} + b_l) · scale_l, 0, 255)⌋              hidden layers; the clip is their ReLU
+    μ = (W a + b) · scale,   index = ⌊clip((W a + b) · scale, 0, 63)⌋  last layer
 
 Every scale is a power of two; the ½ that makes a floor a rounding is part of the bias. No framework is imported here:
 the array module is an argument.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -24,6 +26,12 @@ ACTIVATION_MAX = 255
 INPUT_MAX = 128
 WEIGHT_MAX = 255
 SUM_LIMIT = 1 << 24
+
+_HEADROOM = 2.0
+"""Activations may grow by this beyond the calibration's largest before they are clipped."""
+
+_LEAST_ACTIVATION = 1e-3
+"""A hidden channel that stays below this never fires."""
 
 
 def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_latent, floor=None):
@@ -41,56 +49,75 @@ def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_la
     """
     floor = floor or xp.floor
     half = np.float32(0.5)
-    hidden = xp.clip(floor(hyper_latent * params["input_scale"] + half), -INPUT_MAX, INPUT_MAX - 1)
+    hidden = floor(xp.clip(hyper_latent * params["input_scale"] + half, -INPUT_MAX, INPUT_MAX - 1))
     for index, stride in enumerate(strides):
         layer = params[f"layer_{index}"]
         sums = transposed_convolution_products(xp, hidden, layer["kernel"], stride) + layer["bias"]
         hidden = sums * layer["scale"]
         if index < len(strides) - 1:
-            hidden = xp.clip(floor(hidden), 0, ACTIVATION_MAX)
+            hidden = floor(xp.clip(hidden, 0, ACTIVATION_MAX))
     mean, scale_index = xp.split(hidden, 2, axis=-1)
-    return mean, xp.clip(floor(scale_index), 0, SCALE_COUNT - 1)
+    return mean, floor(xp.clip(scale_index, 0, SCALE_COUNT - 1))
 
 
-def to_integers(params: dict, config: ModelConfig, hyper_latents) -> dict:
+def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[ModelConfig, dict]:
     """The integer form of a trained hyper synthesis, by calibration.
+
+    Hidden channels that never fire on the calibration's hyper latents are left out: they cost a receiver as much as
+    those that do, and say nothing.
 
     Args:
       params: the float parameters: layer_i with kernel and bias.
       config: the model.
       hyper_latents: quantized hyper latents of training crops, [count, h/4, w/4, N]: what activations are scaled for.
 
+    Returns:
+      The configuration with integer arithmetic and the hidden channels that are left, and the parameters.
+
     Raises:
       LicError: the model puts out logarithms of indexes, which have no integer form here.
     """
-    if config.scale_output != "log_scale":
-        raise LicError(
-            f"a hyper synthesis with scale output {config.scale_output!r} has no integer form; train with 'log_scale'"
-        )
+    check_has_integer_form(config)
     hidden = np.asarray(hyper_latents, np.float64)
-    reach = np.maximum(np.abs(hidden).max(axis=(0, 1, 2)), 1.0)
+    reach = _HEADROOM * np.maximum(np.abs(hidden).max(axis=(0, 1, 2)), 1.0)
     input_scale = 2.0 ** np.floor(np.log2((INPUT_MAX - 1) / reach))
     integers = {"input_scale": input_scale.astype(np.float32)}
     activations = np.clip(np.floor(hidden * input_scale + 0.5), -INPUT_MAX, INPUT_MAX - 1).astype(np.float32)
-    step, largest = 1 / input_scale, INPUT_MAX
-    layers = config.hyper_synthesis_layers
-    for index, (_, stride, _) in enumerate(layers):
-        layer = params[f"layer_{index}"]
-        kernel = np.asarray(layer["kernel"], np.float64) * step
-        bias = np.asarray(layer["bias"], np.float64)
+    kept, step, largest = np.arange(len(input_scale)), 1 / input_scale, INPUT_MAX
+    *hidden_layers, last_layer = enumerate(config.hyper_synthesis_layers)
+    widths = []
+    for index, (_, stride, _) in hidden_layers:
+        kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
         outputs = transposed_convolution_products(np, activations, kernel.astype(np.float32), stride) + bias
-        if index < len(layers) - 1:
-            unit = np.maximum(outputs.max(axis=(0, 1, 2)), 1e-3) / ACTIVATION_MAX
-            half = np.full(len(bias), 0.5)
-        else:
-            unit = np.repeat([1.0, LOG_SCALE_STEP], config.latent_channels)
-            bias = bias - np.repeat([0.0, np.log(SCALE_MIN)], config.latent_channels)
-            half = np.repeat([0.0, 0.5], config.latent_channels)
-        integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + half, largest)
-        sums = outputs / unit + half if index < len(layers) - 1 else outputs
-        activations = np.clip(np.floor(sums), 0, ACTIVATION_MAX).astype(np.float32)
-        step, largest = unit, ACTIVATION_MAX
-    return integers
+        highest = outputs.max(axis=(0, 1, 2))
+        alive = np.flatnonzero(highest > _LEAST_ACTIVATION)
+        if not len(alive):
+            alive = np.argmax(highest)[None]
+        unit = _HEADROOM * np.maximum(highest[alive], _LEAST_ACTIVATION) / ACTIVATION_MAX
+        integers[f"layer_{index}"] = _layer(kernel[:, :, alive] / unit[:, None], bias[alive] / unit + 0.5, largest)
+        activations = np.floor(np.clip(outputs[..., alive] / unit + 0.5, 0, ACTIVATION_MAX)).astype(np.float32)
+        kept, step, largest = alive, unit, ACTIVATION_MAX
+        widths.append(len(alive))
+    index, _ = last_layer
+    kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
+    mean_then_index = lambda mean, scale_index: np.repeat([mean, scale_index], config.latent_channels)
+    unit = mean_then_index(1.0, LOG_SCALE_STEP)
+    offset = mean_then_index(0.0, 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP)
+    integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest)
+    return dataclasses.replace(config, hyper_arithmetic="integer", hyper_synthesis_channels=tuple(widths)), integers
+
+
+def check_has_integer_form(config: ModelConfig) -> None:
+    """Raises LicError for a model whose hyper synthesis cannot be brought to integers."""
+    if config.scale_output != "log_scale":
+        raise LicError(
+            f"a hyper synthesis with scale output {config.scale_output!r} has no integer form; use 'log_scale'"
+        )
+
+
+def _kernel_and_bias(layer: dict, kept: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In float64, for the inputs that are left, in units of their integers."""
+    return np.asarray(layer["kernel"], np.float64)[..., kept] * step, np.asarray(layer["bias"], np.float64)
 
 
 def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int) -> dict:
@@ -109,14 +136,16 @@ def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int) -> dict:
 
 
 def check_integers(params: dict) -> None:
-    """Raises LicError unless stored parameters obey the bounds that make every sum exact."""
+    """Raises LicError unless parameters, as they will be computed with, obey the bounds that make every sum exact."""
     for name, layer in params.items():
-        if name == "input_scale":
-            continue
-        largest = INPUT_MAX if name == "layer_0" else ACTIVATION_MAX
-        kernel, bias = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)
-        sums = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias)
-        whole = np.all(kernel == np.rint(kernel)) and np.all(bias == np.rint(bias))
-        mantissas = np.frexp(np.asarray(layer["scale"], np.float64))[0]
-        if not whole or np.abs(kernel).max() > WEIGHT_MAX or sums.max() >= SUM_LIMIT or np.any(mantissas != 0.5):
+        scale = layer if name == "input_scale" else layer["scale"]
+        powers = np.all(np.isfinite(scale)) and np.all(np.frexp(scale)[0] == 0.5)
+        exact = scale.dtype == np.float32 and powers
+        if exact and name != "input_scale":
+            largest = INPUT_MAX if name == "layer_0" else ACTIVATION_MAX
+            kernel, bias = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)
+            sums = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias)
+            whole = np.all(kernel == np.rint(kernel)) and np.all(bias == np.rint(bias))
+            exact = whole and np.abs(kernel).max() <= WEIGHT_MAX and sums.max() < SUM_LIMIT
+        if not exact:
             raise LicError(f"the hyper synthesis' {name} breaks the bounds of exact sums; the weights file is damaged")

@@ -1,7 +1,7 @@
 """The receiver's transforms in NumPy alone, for devices without a machine-learning framework.
 
-Large images are computed in bands of rows, so that memory does not grow with the image: a band takes a few more rows on
-both sides than it keeps, as many as its outputs can see.
+Large images are computed in bands of rows, so that intermediate values do not grow with the image: a band takes a few
+more rows on both sides than it keeps, as many as its outputs can see.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_sums
 
 BAND_PIXELS = 1 << 21
-"""A band has about so many pixels: two megapixels, 100 MB of intermediate values."""
+"""A band has about so many pixels: two megapixels, 200 MB of intermediate values."""
 
 HYPER_HALO = 2
 """Rows of hyper latents that a mean or scale index can see on either side."""
@@ -87,8 +87,12 @@ class PortableTransforms:
 
     @property
     def synthesis_halo(self) -> int:
-        """Rows of latents that a pixel can see on either side."""
-        return 1 + -(-self._config.synthesis_kernels[0] // LATENT_STRIDE)
+        """Rows of latents that a pixel can see on either side, at most."""
+        layers = zip(self._config.synthesis_kernels, self._config.synthesis_strides, strict=True)
+        reach = 0
+        for kernel_size, stride in reversed(list(layers)):  # from pixels back to latents
+            reach = -(-(reach + kernel_size) // stride)
+        return reach
 
 
 def _transposed(inputs: np.ndarray, layer: dict, stride: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lic_jax.config import ModelConfig
+from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import RATE_UNITS, FixedPointQuantizer, at_rate
 from lic_jax.transforms.integer import check_integers
@@ -128,19 +128,28 @@ def load_bundle(path: Path) -> Bundle:
     fingerprint = _fingerprint(metadata["config"], flatten(tree))
     if fingerprint.hex() != metadata["fingerprint"]:
         raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
+    if not isinstance(tree.get("params"), dict):
+        raise LicError(f"{path} is damaged (it holds no weights); copy it again")
     if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
     if config.hyper_arithmetic != "integer":
         raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
-    check_integers(tree["params"]["hyper_synthesis"])
-    quantizers = {
-        name: tuple(
-            FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64))
-            for spacings, thresholds in zip(stack["spacings"], stack["thresholds"], strict=True)
-        )
-        for name, stack in tree["quantizers"].items()
-    }
-    lambdas = tuple(json.loads(metadata["lambdas"]))
+    params = {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()}
+    _check_receiver(path, config, params)
+    check_integers(params["hyper_synthesis"])
+    try:
+        rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
+        quantizers = {
+            name: tuple(
+                FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64))
+                for spacings, thresholds in zip(stack["spacings"], stack["thresholds"], strict=True)
+            )
+            for name, stack in ((name, tree["quantizers"][name]) for name in ("latent", "hyper_latent"))
+        }
+    except LicError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise LicError(f"{path} is damaged ({error!r}); copy it again") from error
     counts = {len(lambdas), len(quantizers["latent"]), len(quantizers["hyper_latent"])}
     if len(counts) != 1:
         raise LicError(
@@ -148,10 +157,49 @@ def load_bundle(path: Path) -> Bundle:
         )
     return Bundle(
         config,
-        {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()},
-        float(metadata["rd_lambda"]),
+        params,
+        rd_lambda,
         lambdas,
         quantizers["latent"],
         quantizers["hyper_latent"],
         fingerprint,
     )
+
+
+def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
+    """Raises LicError unless every array that a receiver computes with is there, in the configuration's shape.
+
+    Deep syntheses, which only JAX runs, are left to it.
+    """
+    hyper, features = config.hyper_channels, config.hyper_channels
+    expected = {"hyper_synthesis/input_scale": (hyper,)}
+    for index, (kernel_size, _, out_features) in enumerate(config.hyper_synthesis_layers):
+        layer = f"hyper_synthesis/layer_{index}"
+        expected[f"{layer}/kernel"] = (kernel_size, kernel_size, out_features, features)
+        expected[f"{layer}/bias"] = expected[f"{layer}/scale"] = (out_features,)
+        features = out_features
+    for index, (width_in, width_out) in enumerate(((1, 3), (3, 3), (3, 1))):
+        expected[f"hyper_prior/matrix_{index}"] = (hyper, width_out, width_in)
+        expected[f"hyper_prior/bias_{index}"] = (hyper, width_out)
+        if index < 2:
+            expected[f"hyper_prior/factor_{index}"] = (hyper, width_out)
+    if config.synthesis in SHALLOW_SYNTHESES:
+        first, *last = config.synthesis_kernels
+        features = config.synthesis_channels[0] if last else 3
+        layers = {"layer_0": (first, first, features, config.latent_channels)}
+        if last:
+            layers["layer_1"] = (last[0], last[0], 3, features)
+            expected["synthesis/inverse_gdn/beta_root"] = (features,)
+            expected["synthesis/inverse_gdn/gamma_root"] = (features, features)
+        if config.synthesis == "two_layer_residual":
+            layers["residual"] = layers["layer_0"]
+        for name, shape in layers.items():
+            expected[f"synthesis/{name}/kernel"], expected[f"synthesis/{name}/bias"] = shape, (shape[2],)
+    parts = {name.split("/")[0] for name in expected}
+    found = {name: leaf.shape for name, leaf in flatten(params).items() if name.split("/")[0] in parts}
+    if found != expected:
+        name = min(found.items() ^ expected.items())[0]
+        raise LicError(
+            f"{path} is damaged ({name} has shape {found.get(name)}, its configuration says {expected.get(name)}); "
+            "copy it again"
+        )

@@ -5,6 +5,7 @@ in which a model calls these, and every shape is checked, so any channel counts 
 """
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -116,7 +117,9 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Sequence[np.ndarra
     for name, expected in shapes["hyper_prior"].items():
         if name not in prior:
             raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
-        _place(params, ("hyper_prior", name), np.reshape(prior[name], expected.shape), shapes)
+        array = prior[name]
+        matrix = array[..., 0] if array.ndim == len(expected.shape) + 1 and array.shape[-1] == 1 else array
+        _place(params, ("hyper_prior", name), matrix, shapes)
     return params
 
 
@@ -151,7 +154,9 @@ def load_published(path: Path) -> tuple[ModelConfig, dict]:
         config = published_config(json.loads(read_bytes(path.with_suffix(".json"))))
         with np.load(path, allow_pickle=False) as file:
             weights = {name: file[name] for name in sorted(file) if name.startswith("weights/")}
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except LicError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise LicError(f"{path} and the .json beside it are no published model ({error!r}); check the path") from error
     arrays = {part: [array for name, array in weights.items() if name.startswith(f"weights/{part}/")] for part in PARTS}
     prior = {name.split(".", 1)[1]: array for name, array in weights.items() if name.startswith("weights/prior/")}

@@ -57,8 +57,9 @@ def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
     try:
         header, body = _header(data), data[8 + int.from_bytes(data[:8], "little") :]
         metadata = _metadata(header)
+        _check_tiling(body, header)
         return unflatten({name: _array(body, entry) for name, entry in header.items()}), metadata
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise _foreign(path, error) from error
 
 
@@ -70,9 +71,11 @@ def load_metadata(path: Path) -> dict[str, str]:
     """
     try:
         return _metadata(_header(_read(path)))
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise _foreign(path, error) from error
 
+
+_MALFORMED = (AttributeError, KeyError, IndexError, OverflowError, RecursionError, TypeError, ValueError)
 
 _DTYPES = {
     **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1"},
@@ -100,6 +103,17 @@ def _metadata(header: dict) -> dict[str, str]:
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("metadata that is no text")
     return metadata
+
+
+def _check_tiling(body: bytes, header: dict) -> None:
+    """Arrays lie one behind the other: none is read twice, so a file makes no more arrays than it has bytes."""
+    end = 0
+    for start, stop in sorted(entry["data_offsets"] for entry in header.values()):
+        if start != end:
+            raise ValueError(f"bytes {end} to {start} belong to no array or to two")
+        end = stop
+    if end != len(body):
+        raise ValueError(f"{len(body) - end} bytes belong to no array")
 
 
 def _array(body: bytes, entry: dict) -> np.ndarray:

@@ -17,7 +17,6 @@ from lic_jax.transforms import (
     GDNSynthesis,
     HyperAnalysis,
     HyperSynthesis,
-    JPEGLikeHyperSynthesis,
     JPEGLikeSynthesis,
     LinearAnalysis,
     TwoLayerResidualSynthesis,
@@ -44,8 +43,9 @@ def test_the_shapes_of_the_signal_path(height, width):
             assert shape_of(kind(LATENT, (4, 6, 8), kernel_size, block_transform), *image) == latent
     assert shape_of(LinearAnalysis(LATENT), *image) == latent
     assert shape_of(HyperAnalysis(HYPER), *latent) == hyper_latent
-    for hyper_synthesis in (HyperSynthesis(HYPER, LATENT), JPEGLikeHyperSynthesis(LATENT)):
-        assert shape_of(hyper_synthesis, *hyper_latent) == (latent, latent)
+    for hyper_synthesis in ("standard", "jpeg_like"):
+        layers = ModelConfig(**SETTINGS, hyper_synthesis=hyper_synthesis).hyper_synthesis_layers
+        assert shape_of(HyperSynthesis(layers), *hyper_latent) == (latent, latent)
     for kernel_size in (16, 18, 20, 26, 32):
         assert shape_of(JPEGLikeSynthesis(kernel_size), *latent) == image
     for kind in (TwoLayerSynthesis, TwoLayerResidualSynthesis):
@@ -61,7 +61,9 @@ def test_the_shapes_of_the_signal_path(height, width):
         ({"synthesis": "dct"}, "synthesis 'dct' is unknown; known: cnn, elic, gdn, jpeg_like, two_layer"),
         ({"hyper_synthesis": "dct"}, "hyper synthesis 'dct' is unknown; known: jpeg_like, standard"),
         ({"synthesis": "elic", "synthesis_channels": (8, 8)}, "too few for this model; give 3"),
-        ({"latent_channels": 0}, "latent_channels 0 must be 1 or more"),
+        ({"latent_channels": 0}, "latent_channels 0 must be whole numbers from 1"),
+        ({"latent_channels": 2.5}, "latent_channels 2.5 must be whole numbers"),
+        ({"synthesis_kernels": (4, 2)}, "smaller than the strides"),
     ],
 )
 def test_a_configuration_that_cannot_be_built_is_refused(settings, message):
@@ -91,7 +93,8 @@ def test_a_layers_width_is_what_the_design_says():
     assert variables["inverse_gdn"]["gamma_root"].shape == (24, 24)
     variables = jax.eval_shape(JPEGLikeSynthesis().init, jax.random.key(0), jnp.zeros((1, 2, 2, 320)))["params"]
     assert variables["layer_0"]["kernel"].shape == (18, 18, 3, 320)
-    variables = jax.eval_shape(HyperSynthesis(96, 320).init, jax.random.key(0), jnp.zeros((1, 2, 2, 96)))["params"]
+    layers = ModelConfig(hyper_channels=96, latent_channels=320).hyper_synthesis_layers
+    variables = jax.eval_shape(HyperSynthesis(layers).init, jax.random.key(0), jnp.zeros((1, 2, 2, 96)))["params"]
     shapes = [variables[f"layer_{index}"]["kernel"].shape for index in range(3)]
     assert shapes == [(5, 5, 96, 96), (5, 5, 144, 96), (3, 3, 640, 144)]
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lic_jax.errors import LicError
-from lic_jax.zoo.bundle import load_bundle
+from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.weights import load_weights, save_weights
 
 
@@ -29,6 +29,34 @@ def test_a_rewritten_file_is_the_same_model(rewritten, tiny_model_file):
 def test_a_model_without_an_entry_is_damaged(rewritten, name):
     with pytest.raises(LicError, match=f"does not say its {name}"):
         load_bundle(rewritten(**{name: None}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("rd_lambda", "0.O1"), ("lambdas", "[0.01,"), ("lambdas", "3")])
+def test_unreadable_entries_are_damage(rewritten, name, value):
+    with pytest.raises(LicError, match="is damaged"):
+        load_bundle(rewritten(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda params: params.pop("hyper_synthesis"),
+        lambda params: params["hyper_synthesis"]["layer_0"].pop("scale"),
+        lambda params: params["synthesis"].pop("layer_1"),
+        lambda params: params["hyper_prior"].update(bias_0=params["hyper_prior"]["bias_0"][:1]),
+    ],
+)
+def test_arrays_that_are_missing_or_of_another_shape_are_named(tiny_model_file, tmp_path, change):
+    """Even where the fingerprint fits."""
+    bundle = load_bundle(tiny_model_file)
+    params = {part: dict(tree) for part, tree in bundle.params.items()}
+    params["hyper_synthesis"]["layer_0"] = dict(params["hyper_synthesis"]["layer_0"])
+    change(params)
+    path = tmp_path / "forged.safetensors"
+    quantizers = bundle.latent_quantizers, bundle.hyper_quantizers
+    save_bundle(path, bundle.config, params, 0.01, bundle.lambdas, *quantizers)
+    with pytest.raises(LicError, match=r"is damaged \(.* has shape"):
+        load_bundle(path)
 
 
 @pytest.mark.parametrize("lambdas", [(0.01,), (0.0025, 0.01, 0.04, 0.08)])

@@ -178,8 +178,11 @@ def tensor(kind, shape, end):
         raw({"a": tensor("U8", [-1], 1)}, b"1"),
         raw({"a": tensor("PICKLE", [1], 1)}, b"1"),
         raw({"__metadata__": {"config": {}}}),
+        raw({"a": tensor("F32", [2], 8), "b": tensor("F32", [2], 8)}, b"12345678"),
+        raw({"a": tensor("F32", [2], 8)}, b"123456789"),
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_file_that_is_not_one_of_weights_is_named(tmp_path, data):
     path = tmp_path / "foreign"
