@@ -2,8 +2,8 @@
 
     python benchmarks/integer_rate.py runs/anchor/anchor.safetensors KODAK
 
-Estimated rates of whole photographs at every fitted rate of the shipped model: with the anchor's own hyper synthesis and
-real-valued scale indexes, and with the shipped integers. Everything else is the same.
+Estimated rates of whole photographs at every fitted rate of the shipped model: with the anchor's own hyper synthesis
+and real-valued scale indexes, and with the shipped integers. Everything else is the same.
 """
 
 from pathlib import Path
