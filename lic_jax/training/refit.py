@@ -5,6 +5,7 @@ the analysis does not depend on them and runs once per batch.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -320,23 +321,24 @@ def in_integers(
     return config, {**params, "hyper_synthesis": integers}
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(model: HyperpriorModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
+    """K (bpp, mean squared error) of one batch with hard decisions."""
+    image = to_network_domain(pixels)
+    latent, hyper_latent = model.apply({"params": params}, image, method="encode")
+    results = jax.vmap(
+        lambda pair, rd_lambda: hard_objective(model, params, pair, image, latent, hyper_latent, rd_lambda)
+    )(quantizers, lambdas)
+    return results.bpp, results.mse
+
+
 def evaluate_quantizers(
     model: HyperpriorModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
     """Mean estimated bpp and mean squared error (0–255) of K stacked pairs over images of one size, hard decisions."""
-
-    @jax.jit
-    def measure(pixels):
-        image = to_network_domain(pixels)
-        latent, hyper_latent = model.apply({"params": params}, image, method="encode")
-        results = jax.vmap(
-            lambda pair, rd_lambda: hard_objective(model, params, pair, image, latent, hyper_latent, rd_lambda)
-        )(quantizers, jnp.asarray(lambdas))
-        return results.bpp, results.mse
-
     batches = np.array_split(images, -(-len(images) // batch_size))
     weights = [len(batch) for batch in batches]
-    measured = [measure(batch) for batch in batches]
+    measured = [_measure(model, params, quantizers, jnp.asarray(lambdas), batch) for batch in batches]
     bpp, mse = (np.average([np.asarray(batch[term]) for batch in measured], axis=0, weights=weights) for term in (0, 1))
     return bpp, mse
 
