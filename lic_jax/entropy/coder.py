@@ -64,10 +64,9 @@ def decode(
     """
     if len(data) % 4:
         raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
-    counts = sum(
-        np.bincount(table_index[start : start + _CHUNK], minlength=len(tables))
-        for start in range(0, len(table_index), _CHUNK)
-    )
+    counts = np.zeros(len(tables), np.int64)
+    for start in range(0, len(table_index), _CHUNK):
+        counts += np.bincount(table_index[start : start + _CHUNK], minlength=len(tables))
     least_bits = counts @ (PRECISION_BITS - np.log2(tables.max(axis=1)))
     if least_bits > 8 * len(data) + 64:
         raise LicError(

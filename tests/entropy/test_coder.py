@@ -34,7 +34,7 @@ def test_what_is_decoded_is_what_was_encoded(seed, symbols, count, length):
     found = decode(data, index, tables)
     assert isinstance(data, bytes)
     assert len(data) % 4 == 0
-    assert found.dtype == np.int32
+    assert found.dtype == np.int16
     np.testing.assert_array_equal(found, message)
 
 
