@@ -28,6 +28,8 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/transposed_convolution.py
 	$(BIN)/python benchmarks/refit.py
+	$(BIN)/python benchmarks/stanh.py
+	$(BIN)/python benchmarks/decode.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

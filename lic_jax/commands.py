@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from lic_jax import cli, zoo
+from lic_jax.errors import LicError
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
 Positional = tyro.conf.Positional
@@ -31,8 +32,12 @@ def compress(
     """Compress an image to a stream."""
     from lic_jax.codec import load
     from lic_jax.files import write_bytes
-    from lic_jax.images import read_image
+    from lic_jax.images import SUFFIXES, read_image
 
+    if stream.suffix.lower() in SUFFIXES:
+        raise LicError(
+            f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
+        )
     pixels = read_image(image)
     data = load(model).compress(pixels, rate)
     write_bytes(stream, data)

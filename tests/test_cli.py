@@ -129,6 +129,7 @@ def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
         ((tmp_path / "alpha.png", out), "transparency"),
         ((good, out, "--rate", "7.3"), "rate 7.3 is outside this model's rates, 0 to 2"),
         ((good, tmp_path / "none" / "out.lic"), "cannot be written"),
+        ((good, good), "named like an image"),
     ):
         assert lic("compress", *arguments) == 2
         assert message in capsys.readouterr().err
