@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lic_jax import bitstream, cli
+from lic_jax import bitstream, cli, zoo
 from lic_jax.images import read_image
 
 
@@ -183,10 +183,10 @@ def test_evaluate_covers_all_rates_by_default():
     assert set(range(7)) <= set(default_rates(6))
 
 
-def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file, tiny_config, tmp_path, capsys):
+def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file, tmp_path, capsys):
     assert lic("complexity", tiny_model_file, "--json", with_model=False) == 0
     of_model = json.loads(capsys.readouterr().out)
-    (tmp_path / "config.json").write_text(tiny_config.to_json())
+    (tmp_path / "config.json").write_text(zoo.config_of(tiny_model_file).to_json())
     assert lic("complexity", tmp_path / "config.json", "--json", with_model=False) == 0
     assert json.loads(capsys.readouterr().out) == of_model
     assert list(of_model) == ["analysis", "hyper_analysis", "hyper_synthesis", "synthesis"]

@@ -77,7 +77,10 @@ def test_killed_by_a_signal_and_started_again_with_the_same_command(
     command = [sys.executable, "-m", "lic_jax.cli", "train", str(photograph_folder), "--out", str(tmp_path)]
     for name, value in {**FLAGS, **dataclasses.asdict(settings.model)}.items():
         flag = "--" + name.replace("_", "-")
-        command += [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
+        if isinstance(value, bool):
+            command.append(flag if value else flag.replace("--", "--no-"))
+        else:
+            command += [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (tmp_path / "log.csv").exists() or not steps_logged(tmp_path):
