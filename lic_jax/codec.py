@@ -3,6 +3,8 @@
 All in JAX, for whatever device it has; `lic_jax.decoder` is the receiver alone, in NumPy.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,11 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lic_jax import bitstream, zoo
-from lic_jax.config import HYPER_STRIDE
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
 from lic_jax.decoder import SymbolReader, channel_index
 from lic_jax.entropy import coder
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
+from lic_jax.transforms.buckets import Bucketed
 from lic_jax.zoo.bundle import Bundle, load_bundle
 
 
@@ -24,8 +27,8 @@ class Analysed(NamedTuple):
 
     height: int
     width: int
-    latent: Float[Array, "1 h w latent"]
-    hyper_latent: Float[Array, "1 h/4 w/4 hyper"]
+    latent: Float[np.ndarray, "1 h w latent"]
+    hyper_latent: Float[np.ndarray, "1 h/4 w/4 hyper"]
 
 
 def pad_to_multiple(image: UInt8[np.ndarray, "height width 3"], multiple: int = HYPER_STRIDE) -> np.ndarray:
@@ -41,6 +44,8 @@ def pad_to_multiple(image: UInt8[np.ndarray, "height width 3"], multiple: int = 
 class Codec(SymbolReader):
     """A codec for 8-bit RGB images: one model, every rate between its fitted ones.
 
+    Programs are compiled for a few sizes of arrays and serve images of every size (`transforms.buckets`).
+
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
     """
@@ -49,9 +54,12 @@ class Codec(SymbolReader):
         super().__init__(bundle)
         self._variables = {"params": jax.tree.map(jnp.asarray, bundle.params)}
         model = HyperpriorModel(bundle.config)
-        self._encode = jax.jit(lambda variables, image: model.apply(variables, image, method="encode"))
-        self._predict = jax.jit(lambda variables, hyper: _mean_and_index(model, variables, hyper))
-        self._decode = jax.jit(lambda variables, latent: to_pixels(model.apply(variables, latent, method="decode")))
+        self._encode = Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain)
+        self._predict = Bucketed(partial(_mean_and_index, model), 1)
+        self._decode = Bucketed(
+            lambda variables, latent: to_pixels(model.apply(variables, latent, method="decode")),
+            HYPER_STRIDE // LATENT_STRIDE,
+        )
 
     def analyse(self, image: UInt8[np.ndarray, "height width 3"]) -> Analysed:
         """Runs analysis and hyper analysis; every rate of the image starts from the result.
@@ -59,31 +67,11 @@ class Codec(SymbolReader):
         Raises:
           LicError: not a uint8 RGB array, or of a size outside the format.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            shape = list(image.shape)
-            raise LicError(f"an image must be uint8 [height, width, 3], not {image.dtype} {shape}; convert it")
-        height, width, _ = image.shape
-        bitstream.check_size(height, width)
-        padded = to_network_domain(pad_to_multiple(image)[None])
-        return Analysed(height, width, *self._encode(self._variables, padded))
+        return self._analyse([image])[0]
 
     def code(self, analysed: Analysed, rate: float | None = None) -> bytes:
         """Quantizes and codes an analysed image at a rate, the middle one by default."""
-        rate_units = self._rate_units(rate)
-        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
-        tables = self.tables(rate_units)
-
-        hyper_symbols = hyper_quantizer.symbols(np.asarray(analysed.hyper_latent))
-        hyper_segment = coder.encode(hyper_symbols.ravel(), channel_index(hyper_symbols.shape), tables.hyper_latent)
-
-        mean, index = self._predict(self._variables, hyper_quantizer.levels()[hyper_symbols])
-        symbols = quantizer.symbols(np.asarray(analysed.latent) - np.asarray(mean))
-        segment = coder.encode(symbols.ravel(), np.asarray(index).ravel(), tables.latent)
-        return bitstream.pack(
-            bitstream.Stream(
-                self.bundle.fingerprint, analysed.height, analysed.width, rate_units, hyper_segment, segment
-            )
-        )
+        return self._code([analysed], self._rate_units(rate))[0]
 
     def compress(self, image: UInt8[np.ndarray, "height width 3"], rate: float | None = None) -> bytes:
         """An image as a stream.
@@ -96,8 +84,18 @@ class Codec(SymbolReader):
         Raises:
           LicError: the image or the rate is outside what the codec can do.
         """
-        self._rate_units(rate)
-        return self.code(self.analyse(image), rate)
+        return self.compress_batch([image], rate)[0]
+
+    def compress_batch(
+        self, images: Sequence[UInt8[np.ndarray, "height width 3"]], rate: float | None = None
+    ) -> list[bytes]:
+        """Images of any sizes as streams; those of about the same size go through the device together.
+
+        Raises:
+          LicError: as `compress`.
+        """
+        rate_units = self._rate_units(rate)
+        return self._code(self._analyse(images), rate_units)
 
     def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         """The image in a stream.
@@ -105,13 +103,53 @@ class Codec(SymbolReader):
         Raises:
           LicError: the bytes are not a whole, undamaged stream of this model.
         """
-        stream = self.unpack(data)
-        quantizer, hyper_quantizer = self.bundle.quantizers_at(stream.rate_units)
-        hyper_latent = hyper_quantizer.levels()[self.hyper_symbols(stream)]
-        mean, index = self._predict(self._variables, hyper_latent)
-        symbols = coder.decode(stream.latent, np.asarray(index).ravel(), self.tables(stream.rate_units).latent)
-        latent = mean + quantizer.levels()[symbols.reshape(mean.shape)]
-        return np.asarray(self._decode(self._variables, latent))[0, : stream.height, : stream.width]
+        return self.decompress_batch([data])[0]
+
+    def decompress_batch(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
+        """The images in streams of any sizes and rates.
+
+        Raises:
+          LicError: as `decompress`.
+        """
+        streams = [self.unpack(data) for data in streams]
+        pairs = [self.bundle.quantizers_at(stream.rate_units) for stream in streams]
+        hyper_latents = [
+            hyper_quantizer.levels()[self.hyper_symbols(stream)]
+            for stream, (_, hyper_quantizer) in zip(streams, pairs, strict=True)
+        ]
+        predictions = self._predict(self._variables, hyper_latents)
+        latents = []
+        for stream, (quantizer, _), (mean, index) in zip(streams, pairs, predictions, strict=True):
+            symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent)
+            latents.append(mean + quantizer.levels()[symbols.reshape(mean.shape)])
+        images = self._decode(self._variables, latents)
+        return [image[0, : stream.height, : stream.width] for stream, image in zip(streams, images, strict=True)]
+
+    def _analyse(self, images: Sequence[UInt8[np.ndarray, "height width 3"]]) -> list[Analysed]:
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                shape = list(image.shape)
+                raise LicError(f"an image must be uint8 [height, width, 3], not {image.dtype} {shape}; convert it")
+            bitstream.check_size(*image.shape[:2])
+        outputs = self._encode(self._variables, [pad_to_multiple(image)[None] for image in images])
+        return [Analysed(*image.shape[:2], *output) for image, output in zip(images, outputs, strict=True)]
+
+    def _code(self, batch: Sequence[Analysed], rate_units: int) -> list[bytes]:
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
+        tables = self.tables(rate_units)
+        hyper_symbols = [hyper_quantizer.symbols(analysed.hyper_latent) for analysed in batch]
+        predictions = self._predict(self._variables, [hyper_quantizer.levels()[symbols] for symbols in hyper_symbols])
+        streams = []
+        for analysed, of_hyper, (mean, index) in zip(batch, hyper_symbols, predictions, strict=True):
+            symbols = quantizer.symbols(analysed.latent - mean)
+            segments = (
+                coder.encode(of_hyper.ravel(), channel_index(of_hyper.shape), tables.hyper_latent),
+                coder.encode(symbols.ravel(), index.ravel(), tables.latent),
+            )
+            streams.append(
+                bitstream.Stream(self.bundle.fingerprint, analysed.height, analysed.width, rate_units, *segments)
+            )
+        return [bitstream.pack(stream) for stream in streams]
 
     def _rate_units(self, rate: float | None) -> int:
         return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)

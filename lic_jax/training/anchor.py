@@ -1,8 +1,8 @@
 """The anchor's training loop: a function of (settings, step), resumable at any moment.
 
-First the hyperprior alone learns on the frozen linear KLT codec, which is cheap; then everything learns. The learning
-rate warms up, stays, and falls linearly over the last part ("warm-up, stable, decay"): a training can be prolonged
-from any checkpoint before the fall.
+First the hyperprior alone learns on the frozen codec that the training begins from, the linear KLT or another anchor,
+which is cheap; then everything learns. The learning rate warms up, stays, and falls linearly over the last part
+("warm-up, stable, decay"): a training can be prolonged from any checkpoint before the fall.
 """
 
 import csv
@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array, Int
 from tqdm import tqdm
 
+from lic_jax import zoo
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, read_bytes, write_bytes
@@ -29,7 +30,7 @@ from lic_jax.training import checkpoint, data
 from lic_jax.training.klt import klt_start
 from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
 from lic_jax.training.settings import AnchorSettings
-from lic_jax.zoo.weights import save_weights
+from lic_jax.zoo.weights import flatten, load_weights, save_weights
 
 HYPERPRIOR_PARTS = ("hyper_analysis", "hyper_prior", "hyper_synthesis")
 
@@ -83,13 +84,15 @@ def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransforma
 
 
 def training_stages(settings: AnchorSettings) -> tuple[Stage, Stage]:
-    """The hyperprior on the linear codec, then everything."""
-    linear = HyperpriorModel(dataclasses.replace(settings.model, analysis="linear"))
+    """The hyperprior on the codec that the training begins from, then everything."""
     whole = HyperpriorModel(settings.model)
+    linear = HyperpriorModel(dataclasses.replace(settings.model, analysis="linear"))
     first, last = settings.hyperprior_steps, settings.steps
     every_part = ("analysis", *HYPERPRIOR_PARTS, "synthesis")
     return (
-        Stage("hyperprior", linear, 0, first, HYPERPRIOR_PARTS, _optimizer(settings, first)),
+        Stage(
+            "hyperprior", whole if settings.start else linear, 0, first, HYPERPRIOR_PARTS, _optimizer(settings, first)
+        ),
         Stage("everything", whole, first, last, every_part, _optimizer(settings, last - first)),
     )
 
@@ -127,6 +130,24 @@ def training_step(
     updates, optimizer_state = stage.optimizer.update(gradients, state.optimizer_state, trainable)
     params = {**state.params, **optax.apply_updates(trainable, updates)}
     return TrainingState(state.step + 1, params, optimizer_state), result
+
+
+def started_from(params: dict, path: Path) -> dict:
+    """Parameters with an anchor's in their place, as far as it has them.
+
+    Raises:
+      LicError: not an anchor, or one of another analysis or synthesis.
+    """
+    tree, _ = load_weights(path)
+    anchor = tree.get("params", tree)
+    shapes = lambda part: {name: leaf.shape for name, leaf in flatten(part).items()}
+    fits = {
+        part: isinstance(anchor.get(part), dict) and shapes(anchor[part]) == shapes(params[part]) for part in params
+    }
+    for part in params:
+        if not fits[part] and part not in HYPERPRIOR_PARTS:
+            raise LicError(f"{path} has another {part} than the model to train; give it the same, or another --start")
+    return {part: jax.tree.map(jnp.float32, anchor[part]) if fits[part] else params[part] for part in params}
 
 
 LOG_COLUMNS = (
@@ -232,6 +253,8 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         state = checkpoint.restore(manager, step, begin_stage(stage, params))
     else:
         params = klt_start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
+        if settings.start:
+            params = started_from(params, zoo.path_of(settings.start))
         state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
 
     def keep(state: TrainingState) -> None:

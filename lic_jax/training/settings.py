@@ -28,12 +28,14 @@ class AnchorSettings:
 
     Attributes:
       model: the architecture.
+      start: a weights file to begin from instead of the KLT codec; of its hyperprior, parts that it lacks or that have
+        another shape begin anew.
       rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
       step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
       relaxation: what stands in for quantization: "mixed" or "noise".
       crop_size: side of the training crops, a multiple of 64.
       batch_size: crops a step.
-      hyperprior_steps: steps of the hyperprior alone, on the frozen KLT codec.
+      hyperprior_steps: steps of the hyperprior alone, on the frozen codec that the training begins from.
       steps: steps in all.
       learning_rate: Adam's, after warm-up; linear and shallow transforms, whose weights are small, learn at a tenth.
       decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.
@@ -43,6 +45,7 @@ class AnchorSettings:
     """
 
     model: ModelConfig = ModelConfig()
+    start: str | None = None
     rd_lambda: float = 0.01
     step_range: float = 2.0
     relaxation: Relaxation = "mixed"
@@ -69,7 +72,8 @@ class AnchorSettings:
                 "a hyper synthesis in integers cannot be trained; train in float, `lic refit` makes integers"
             )
         check_has_integer_form(self.model)
-        if self.hyperprior_steps and not self.model.block_transform and self.model.analysis != "linear":
+        linear = self.model.block_transform or self.model.analysis == "linear"
+        if self.hyperprior_steps and not linear and self.start is None:
             raise LicError(
                 f"hyperprior steps {self.hyperprior_steps} need the model's block transform to learn from; "
                 "give 0 of them, or the block transform"

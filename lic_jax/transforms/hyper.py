@@ -5,8 +5,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lic_jax.quantization.rounding import straight_through_floor
-from lic_jax.transforms.integer import integer_hyper_synthesis
-from lic_jax.transforms.layers import Convolution, TransposedConvolution
+from lic_jax.transforms.integer import through_integer_layers
+from lic_jax.transforms.layers import Convolution, IntegerTransposedConvolution, TransposedConvolution
 
 
 def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch 2*latent"]:
@@ -68,15 +68,9 @@ class IntegerHyperSynthesis(nn.Module):
     def __call__(
         self, hyper_latent: Float[Array, "batch h/4 w/4 channels"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
-        in_channels = hyper_latent.shape[-1]
-        params = {"input_scale": self.param("input_scale", nn.initializers.ones, (in_channels,))}
-        for index, (kernel_size, _, features) in enumerate(self.layers):
-            zeros = {
-                "kernel": jnp.zeros((kernel_size, kernel_size, features, in_channels)),
-                "bias": jnp.zeros(features),
-                "scale": jnp.ones(features),
-            }
-            params[f"layer_{index}"] = self.param(f"layer_{index}", lambda key, zeros=zeros: zeros)
-            in_channels = features
-        strides = tuple(stride for _, stride, _ in self.layers)
-        return integer_hyper_synthesis(jnp, params, strides, hyper_latent, straight_through_floor)
+        input_scale = self.param("input_scale", nn.initializers.ones, (hyper_latent.shape[-1],))
+        layers = [
+            IntegerTransposedConvolution(features, kernel_size, stride, name=f"layer_{index}")
+            for index, (kernel_size, stride, features) in enumerate(self.layers)
+        ]
+        return through_integer_layers(jnp, input_scale, layers, hyper_latent, straight_through_floor)

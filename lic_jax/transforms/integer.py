@@ -14,6 +14,8 @@ the array module is an argument.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -34,30 +36,43 @@ _LEAST_ACTIVATION = 1e-3
 """A hidden channel that stays below this never fires."""
 
 
-def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_latent, floor=None):
+def integer_layer(xp, params: dict, stride: int, inputs):
+    """A layer's sums of integers, times its power of two.
+
+    Args:
+      xp: numpy or jax.numpy.
+      params: kernel [k, k, out, in], bias [out] and scale [out], float32.
+      inputs: integers as float32, [batch, rows, columns, in].
+    """
+    return (transposed_convolution_products(xp, inputs, params["kernel"], stride) + params["bias"]) * params["scale"]
+
+
+def through_integer_layers(xp, input_scale, layers: Sequence[Callable], hyper_latent, floor: Callable):
     """ẑ → (μ, scale index), both exact.
 
     Args:
       xp: numpy or jax.numpy.
-      params: input_scale [N]; layer_0, layer_1, … with kernel [k, k, out, in], bias [out] and scale [out]; all float32.
-      strides: one a layer.
+      input_scale: [N], float32.
+      layers: each one an `integer_layer` of its parameters.
       hyper_latent: [batch, h/4, w/4, N], levels of a fixed-point quantizer: multiples of 2⁻¹³ below 2¹¹.
-      floor: what to floor with; `xp.floor` by default. A training passes one that gradients go through.
+      floor: what to floor with; a training passes one that gradients go through.
 
     Returns:
       μ float32 and the scale index, integers in [0, 63] as float32, [batch, h, w, C] each.
     """
-    floor = floor or xp.floor
     half = np.float32(0.5)
-    hidden = floor(xp.clip(hyper_latent * params["input_scale"] + half, -INPUT_MAX, INPUT_MAX - 1))
-    for index, stride in enumerate(strides):
-        layer = params[f"layer_{index}"]
-        sums = transposed_convolution_products(xp, hidden, layer["kernel"], stride) + layer["bias"]
-        hidden = sums * layer["scale"]
-        if index < len(strides) - 1:
-            hidden = floor(xp.clip(hidden, 0, ACTIVATION_MAX))
-    mean, scale_index = xp.split(hidden, 2, axis=-1)
+    hidden = floor(xp.clip(hyper_latent * input_scale + half, -INPUT_MAX, INPUT_MAX - 1))
+    *hidden_layers, last_layer = layers
+    for layer in hidden_layers:
+        hidden = floor(xp.clip(layer(hidden), 0, ACTIVATION_MAX))
+    mean, scale_index = xp.split(last_layer(hidden), 2, axis=-1)
     return mean, floor(xp.clip(scale_index, 0, SCALE_COUNT - 1))
+
+
+def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_latent):
+    """`through_integer_layers` with input_scale [N] and layer_0, layer_1, … of a tree; one stride a layer."""
+    layers = [partial(integer_layer, xp, params[f"layer_{index}"], stride) for index, stride in enumerate(strides)]
+    return through_integer_layers(xp, params["input_scale"], layers, hyper_latent, xp.floor)
 
 
 def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[ModelConfig, dict]:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lic_jax.transforms.convolution import convolution, transposed_convolution
 from lic_jax.transforms.gdn import Normalization
+from lic_jax.transforms.integer import integer_layer
 
 
 class Convolution(nn.Module):
@@ -46,6 +48,26 @@ class TransposedConvolution(nn.Module):
         kernel = self.param("kernel", initializer, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return transposed_convolution(inputs, kernel, self.stride) + bias
+
+
+class IntegerTransposedConvolution(nn.Module):
+    """A transposed convolution of integers, exact on every machine; its parameters come from `transforms.integer`."""
+
+    features: int
+    kernel_size: int
+    stride: int
+
+    @nn.compact
+    def __call__(
+        self, inputs: Float[Array, "batch height width in"]
+    ) -> Float[Array, "batch height*stride width*stride features"]:
+        shape = (self.kernel_size, self.kernel_size, self.features, inputs.shape[-1])
+        params = {
+            "kernel": self.param("kernel", nn.initializers.zeros, shape),
+            "bias": self.param("bias", nn.initializers.zeros, (self.features,)),
+            "scale": self.param("scale", nn.initializers.ones, (self.features,)),
+        }
+        return integer_layer(jnp, params, self.stride, inputs)
 
 
 class LayerCall(NamedTuple):

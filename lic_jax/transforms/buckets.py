@@ -1,0 +1,121 @@
+"""Images of any size in arrays of few sizes, so that a program compiled once serves many.
+
+An array larger than its image is cut at the image's border after every layer: what lies beyond is zero, as SAME padding
+has it, so the image comes out as it would from an array of its own size. Sizes are counted in blocks of 64×64 pixels,
+to which every transform's inputs and outputs are aligned.
+"""
+
+import collections
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, Shaped
+
+from lic_jax.transforms.layers import Convolution, IntegerTransposedConvolution, TransposedConvolution
+
+BATCH_BLOCKS = 2048
+"""A batch has at most so many blocks: eight megapixels."""
+
+_LAYERS = (Convolution, IntegerTransposedConvolution, TransposedConvolution)
+
+
+def bucket(blocks: int) -> int:
+    """The smallest size that programs are made for and that holds so many blocks: 1 … 8, 10, 12, 14, 16, 20, 24, …
+
+    At most a quarter is wasted along an axis.
+    """
+    step = 1 << max(0, (blocks - 1).bit_length() - 3)
+    return -(-blocks // step) * step
+
+
+def zero_beyond(
+    array: Float[Array, "batch rows columns channels"], extents: Int[Array, "batch 2"], grid: tuple[int, int]
+) -> Float[Array, "batch rows columns channels"]:
+    """The array with zeros outside of its images.
+
+    Args:
+      extents: each image's size in blocks.
+      grid: the array's size in blocks.
+    """
+    row, column = (jnp.arange(size) // (size // count) for size, count in zip(array.shape[1:3], grid, strict=True))
+    inside_rows, inside_columns = row < extents[:, :1], column < extents[:, 1:]
+    return jnp.where(inside_rows[:, :, None, None] & inside_columns[:, None, :, None], array, 0)
+
+
+class Bucketed:
+    """A function of Flax modules as few programs for arrays of many sizes.
+
+    Calls take arrays of one image each and give what each would give by itself.
+    """
+
+    def __init__(self, function: Callable, block_rows: int, to_domain: Callable = lambda inputs: inputs):
+        """Prepares a function; nothing is compiled yet.
+
+        Args:
+          function: (variables, [batch, rows, columns, channels]) → arrays of [batch, rows', columns', channels'].
+          block_rows: rows, and columns, of its inputs that a block has.
+          to_domain: what is done to inputs before that, element by element.
+        """
+        self._block_rows = block_rows
+
+        def program(variables, inputs, extents):
+            grid = self._blocks(inputs)
+
+            def cut(call, positional, keywords, context):
+                output = call(*positional, **keywords)
+                is_layer = isinstance(context.module, _LAYERS) and context.method_name == "__call__"
+                return zero_beyond(output, extents, grid) if is_layer else output
+
+            with nn.intercept_methods(cut):
+                return function(variables, zero_beyond(to_domain(inputs), extents, grid))
+
+        self._program = jax.jit(program)
+
+    def __call__(self, variables: dict, arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]]) -> list:
+        """The function's outputs for each array, cut to its size, as NumPy arrays."""
+        by_grid = collections.defaultdict(list)
+        for position, array in enumerate(arrays):
+            by_grid[tuple(map(bucket, self._blocks(array)))].append(position)
+        outputs: list = [None] * len(arrays)
+        for grid, positions in by_grid.items():
+            for batch in _batches(positions, BATCH_BLOCKS // math.prod(grid)):
+                results = self._run(variables, [arrays[position] for position in batch], grid)
+                for position, result in zip(batch, results, strict=True):
+                    outputs[position] = result
+        return outputs
+
+    def _run(self, variables: dict, arrays: list[np.ndarray], grid: tuple[int, int]) -> list:
+        shape = (len(arrays), *(self._block_rows * count for count in grid), arrays[0].shape[-1])
+        inputs = np.zeros(shape, arrays[0].dtype)
+        for position, array in enumerate(arrays):
+            _, rows, columns, _ = array.shape
+            inputs[position, :rows, :columns] = array[0]
+        extents = np.array([self._blocks(array) for array in arrays], np.int32)
+        outputs = jax.tree.map(np.asarray, self._program(variables, inputs, extents))
+        return [
+            jax.tree.map(functools.partial(_cut, position=position, extent=extent, grid=grid), outputs)
+            for position, extent in enumerate(extents)
+        ]
+
+    def _blocks(self, array: Shaped[Array, "batch rows columns channels"]) -> tuple[int, int]:
+        return array.shape[1] // self._block_rows, array.shape[2] // self._block_rows
+
+
+def _batches(positions: list[int], most: int) -> Iterator[list[int]]:
+    """Batches of the largest power of two up to `most` and the number left: few sizes, so few programs."""
+    while positions:
+        size = 1 << (max(1, min(most, len(positions))).bit_length() - 1)
+        yield positions[:size]
+        positions = positions[size:]
+
+
+def _cut(output: np.ndarray, position: int, extent: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    rows, columns = (
+        size // count * blocks for size, count, blocks in zip(output.shape[1:3], grid, extent, strict=True)
+    )
+    return output[position : position + 1, :rows, :columns]
