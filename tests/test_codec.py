@@ -1,6 +1,8 @@
 import dataclasses
+import functools
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 from lic_jax import bitstream
 from lic_jax.codec import Codec, pad_to_multiple
 from lic_jax.entropy.bins import bin_edges
+from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
+from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.zoo.bundle import load_bundle
 
@@ -22,6 +26,14 @@ SIZES = [(1, 1), (1, 130), (64, 64), (65, 63), (70, 3), (200, 17)]
 @pytest.fixture(scope="module")
 def codec(tiny_model_file):
     return Codec(load_bundle(tiny_model_file))
+
+
+@pytest.fixture(scope="module")
+def apply(codec):
+    """The model's methods on arrays of one size, compiled."""
+    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
+    compiled = jax.jit(model.apply, static_argnames="method")
+    return functools.partial(compiled, variables)
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +51,30 @@ def test_any_size_comes_back_whole(codec, photographs, height, width):
 
 @given(rate=st.floats(0, 2))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_receiver_sees_what_the_sender_computed(codec, image, rate):
+def test_the_receiver_sees_what_the_sender_computed(codec, apply, image, rate):
     """Whatever the rate: the decoded image is the synthesis of the sender's own quantized latent."""
     analysed = codec.analyse(image)
     quantizer, hyper_quantizer = codec.bundle.quantizers_at(codec.bundle.rate_units(rate))
     hyper_latent = hyper_quantizer.levels()[hyper_quantizer.symbols(np.asarray(analysed.hyper_latent))]
-    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
-    mean, _ = model.apply(variables, hyper_latent, method="predict")
+    mean, _ = apply(hyper_latent, method="predict")
     symbols = quantizer.symbols(np.asarray(analysed.latent - mean))
-    expected = to_pixels(model.apply(variables, mean + quantizer.levels()[symbols], method="decode"))
+    expected = to_pixels(apply(mean + quantizer.levels()[symbols], method="decode"))
     decoded = codec.decompress(codec.code(analysed, rate)).astype(int)
     assert np.max(np.abs(decoded - np.asarray(expected)[0, : image.shape[0], : image.shape[1]])) <= 1
+
+
+def test_images_of_many_sizes_share_programs_and_come_back_as_each_alone(tiny_model_file, photographs):
+    codec = Codec(load_bundle(tiny_model_file))
+    large = np.tile(photographs[1], (6, 1, 1))
+    images = [large[:height] for height in (580, 640, 600, 639)]
+    streams = codec.compress_batch(images, 1)
+    assert codec._encode.program_count == codec._predict.program_count == 1
+    decoded = codec.decompress_batch([*streams[1:], streams[0]])
+    for image, data, found in zip(images, streams, [decoded[-1], *decoded], strict=False):
+        alone = codec.compress(image, 1)
+        assert abs(len(alone) - len(data)) <= 8
+        assert found.shape == image.shape
+        assert np.mean(np.abs(codec.decompress(alone).astype(int) - found)) < 0.05
 
 
 def test_rates_are_monotone_between_and_at_the_fitted_ones(codec, image):
@@ -70,30 +95,31 @@ def test_a_stream_is_31_bytes_over_its_segments_and_always_the_same(codec, image
 
 def test_estimated_and_real_rate_agree(codec, photographs):
     """The priors' −log₂ mass, with the real-valued scale index, against bytes: 1 % plus the header and word padding."""
-    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
     image = np.concatenate(photographs[:8])
-    estimate = estimated_bits(codec, model, variables, image, rate_units=256)
+    estimate = estimated_bits(codec, image, rate_units=256)
     real = 8 * len(codec.compress(image, 1))
     assert abs(real - estimate) < 0.01 * estimate + 8 * (bitstream.HEADER_BYTES + 16)
 
 
-def estimated_bits(codec, model, variables, image, rate_units):
-    from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
-    from lic_jax.quantization import stanh
-
+def estimated_bits(codec, image, rate_units):
+    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
     quantizer, hyper_quantizer = (
         stanh.from_values(q.spacings * UNIT, q.thresholds * UNIT) for q in codec.bundle.quantizers_at(rate_units)
     )
-    padded = to_network_domain(jnp.asarray(pad_to_multiple(image)[None]))
-    latent, hyper_latent = model.apply(variables, padded, method="encode")
-    hyper_symbols = stanh.symbols(hyper_quantizer, hyper_latent)
-    edges = bin_edges(hyper_quantizer)
-    hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
-    mean, index = model.apply(variables, stanh.dequantize(hyper_quantizer, hyper_symbols), method="predict")
-    symbols = stanh.symbols(quantizer, latent - mean)
-    edges = bin_edges(quantizer)
-    mass = gaussian_mass(edges[symbols], edges[symbols + 1], scale_of_index(index))
-    return sum(float(-jnp.sum(jnp.log2(jnp.maximum(m, 1e-9)))) for m in (hyper_mass, mass))
+
+    @jax.jit
+    def total(padded):
+        latent, hyper_latent = model.apply(variables, to_network_domain(padded), method="encode")
+        hyper_symbols = stanh.symbols(hyper_quantizer, hyper_latent)
+        edges = bin_edges(hyper_quantizer)
+        hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
+        mean, index = model.apply(variables, stanh.dequantize(hyper_quantizer, hyper_symbols), method="predict")
+        symbols = stanh.symbols(quantizer, latent - mean)
+        edges = bin_edges(quantizer)
+        mass = gaussian_mass(edges[symbols], edges[symbols + 1], scale_of_index(index))
+        return sum(-jnp.sum(jnp.log2(jnp.maximum(m, 1e-9))) for m in (hyper_mass, mass))
+
+    return float(total(pad_to_multiple(image)[None]))
 
 
 def test_another_model_is_refused(codec, tmp_path, image):

@@ -89,6 +89,11 @@ class Bucketed:
                     outputs[position] = result
         return outputs
 
+    @property
+    def program_count(self) -> int:
+        """How many programs have been compiled so far."""
+        return self._program._cache_size()
+
     def _run(self, variables: dict, arrays: list[np.ndarray], grid: tuple[int, int]) -> list:
         shape = (len(arrays), *(self._block_rows * count for count in grid), arrays[0].shape[-1])
         inputs = np.zeros(shape, arrays[0].dtype)

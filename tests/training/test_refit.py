@@ -89,10 +89,12 @@ def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
     quantizers = pair(start_quantizers(RefitSettings(lambdas=LAMBDAS), 0.01), 1)
     image = to_network_domain(jnp.asarray(crops[:4]))
     latent, hyper_latent = model.apply({"params": tiny_params}, image, method="encode")
-    hard = hard_objective(model, tiny_params, quantizers, image, latent, hyper_latent, 0.01)
+    arguments = (tiny_params, quantizers, image, latent, hyper_latent, 0.01)
+    hard = jax.jit(hard_objective, static_argnums=0)(model, *arguments)
+    softly = jax.jit(soft_objective, static_argnums=0)
     gaps = []
     for beta in (5.0, 50.0, 5000.0):
-        soft, gap = soft_objective(model, tiny_params, quantizers, image, latent, hyper_latent, 0.01, beta)
+        soft, gap = softly(model, *arguments, beta)
         gaps.append(float(gap))
     np.testing.assert_allclose(soft.objective, hard.objective, rtol=1e-3)
     assert gaps[0] > gaps[1] > gaps[2]
