@@ -4,6 +4,7 @@ Frameworks are imported by the commands that need one, when they run.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -117,8 +118,16 @@ COMMANDS = {
 }
 
 
+def keep_compiled_programs() -> None:
+    """Lets JAX, not yet imported, keep what it compiles in the user's cache folder; its own variables come first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lic_jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
 def run(arguments: list[str]) -> None:
     """Parses a command line and runs its command."""
+    keep_compiled_programs()
     tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )

@@ -310,11 +310,24 @@ def test_the_gradient_in_values_is_that_of_the_formula_and_hard_has_none():
     np.testing.assert_array_equal(flat, 0)
 
 
+@functools.partial(jax.jit, static_argnames="window")
+def with_gradients(quantizer, values, beta, window=None):
+    """The soft staircase and its gradients: the plain sum, or by a window."""
+
+    def function(quantizer, values):
+        if window is None:
+            return stanh.soft(quantizer, values, beta)
+        return stanh.soft_windowed(quantizer, values, beta, window)
+
+    value, pull_back = jax.vjp(function, quantizer, values)
+    return value, *jax.tree.leaves(pull_back(jnp.ones_like(values)))
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from([10, 40, 120]),
-    st.sampled_from([0.5, 1.0, 3.0, 10.0, 60.0]),
+    st.sampled_from([10, 60]),
+    st.sampled_from([1.0, 3.0, 60.0]),
     st.booleans(),
 )
 def test_the_windowed_layer_is_the_plain_sum_with_its_gradients(seed, components, beta, uneven):
@@ -328,13 +341,8 @@ def test_the_windowed_layer_is_the_plain_sum_with_its_gradients(seed, components
         values = rng.normal(0, components / 3, 300)
         window = stanh.window_of(quantizer, beta)
         assert beta < 10 or window < components
-
-        def with_gradients(function):
-            value, pull_back = jax.vjp(lambda quantizer, values: function(quantizer, values), quantizer, values)
-            return value, *jax.tree.leaves(pull_back(np.ones_like(values)))
-
-        plain = with_gradients(lambda quantizer, values: stanh.soft(quantizer, values, beta))
-        windowed = with_gradients(lambda quantizer, values: stanh.soft_windowed(quantizer, values, beta, window))
+        window += -window % 4  # a few sizes, so a few programs
+        plain, windowed = with_gradients(quantizer, values, beta), with_gradients(quantizer, values, beta, window)
         for found, expected in zip(windowed, plain, strict=True):
             assert found.dtype == np.float64
             assert relative_error(found, expected) < 1e-6
@@ -344,8 +352,9 @@ def test_a_window_too_small_is_not_exact():
     quantizer = stanh.uniform(40)
     values = jnp.linspace(-15, 15, 301)
     assert stanh.window_of(quantizer, 1.0) > 4
-    error = relative_error(stanh.soft_windowed(quantizer, values, 1.0, 4), stanh.soft(quantizer, values, 1.0))
-    assert error > 1e-4
+    assert (
+        relative_error(with_gradients(quantizer, values, 1.0, 4)[0], with_gradients(quantizer, values, 1.0)[0]) > 1e-4
+    )
 
 
 def test_windows_shrink_as_the_staircase_hardens_and_do_not_grow_with_it():
@@ -360,9 +369,9 @@ def test_the_windowed_layer_under_vmap_and_in_half_precision():
     values = jnp.linspace(-20, 20, 501)
     window = stanh.window_of(stack, 10.0)
     windowed = jax.jit(jax.vmap(lambda quantizer: stanh.soft_windowed(quantizer, values, 10.0, window)))(stack)
-    plain = jax.vmap(lambda quantizer: stanh.soft(quantizer, values, 10.0))(stack)
+    plain = jax.jit(jax.vmap(lambda quantizer: stanh.soft(quantizer, values, 10.0)))(stack)
     assert relative_error(windowed, plain) < 2e-6
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), stanh.uniform(60))
-    found = stanh.soft_windowed(half, values.astype(jnp.bfloat16), 10.0, window)
+    found = jax.jit(stanh.soft_windowed, static_argnums=3)(half, values.astype(jnp.bfloat16), 10.0, window)
     assert found.dtype == jnp.bfloat16
     assert np.max(np.abs(np.float32(found) - np.asarray(plain[1]))) < 1.5
