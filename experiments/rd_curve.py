@@ -34,7 +34,7 @@ from lic_jax.evaluation.classical import CLASSICAL, measure
 from lic_jax.evaluation.codec import default_rates, mean_rows, measure_image, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.images import RGB, image_paths, read_image
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import model_of
 from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
 from lic_jax.training.refit import fit_rate_distortion_curve, in_fixed_point
 from lic_jax.training.settings import LAMBDAS, RefitSettings
@@ -95,7 +95,7 @@ def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
     folder = PhotographFolder(tuple(photographs), tuple(photographs.values()), ())
     crops = fixed_crops(folder, CROP, settings.crops, settings.seed)
     curve = fit_rate_distortion_curve(
-        HyperpriorModel(anchor.config),
+        model_of(anchor.config),
         anchor.params,
         crops,
         settings.lambdas,

@@ -11,11 +11,13 @@ from lic_jax.lazy import lazy_names
 
 _HOMES = {
     "Codec": "codec",
+    "FactorizedModel": "model",
     "HyperpriorModel": "model",
     "LicError": "errors",
     "ModelConfig": "config",
     "fit_rate_distortion_curve": "training.refit",
     "load": "codec",
+    "model_of": "model",
 }
 
 __all__ = sorted(_HOMES)

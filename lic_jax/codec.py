@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lic_jax import bitstream, zoo
-from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
+from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.decoder import SymbolReader, channel_index
 from lic_jax.entropy import coder
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
+from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
 from lic_jax.transforms.buckets import Bucketed
 from lic_jax.zoo.bundle import Bundle, load_bundle
 
@@ -53,12 +53,12 @@ class Codec(SymbolReader):
     def __init__(self, bundle: Bundle):
         super().__init__(bundle)
         self._variables = {"params": jax.tree.map(jnp.asarray, bundle.params)}
-        model = HyperpriorModel(bundle.config)
+        model = model_of(bundle.config)
         self._encode = Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain)
         self._predict = Bucketed(partial(_mean_and_index, model), 1)
         self._decode = Bucketed(
             lambda variables, latent: to_pixels(model.apply(variables, latent, method="decode")),
-            HYPER_STRIDE // LATENT_STRIDE,
+            LATENTS_PER_HYPER,
         )
 
     def analyse(self, image: UInt8[np.ndarray, "height width 3"]) -> Analysed:
@@ -155,10 +155,10 @@ class Codec(SymbolReader):
         return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)
 
 
-def _mean_and_index(model: HyperpriorModel, variables: dict, hyper_latent: Array) -> tuple[Array, Array]:
-    """μ and the scale index as the coder takes it; both are exact (`transforms.integer`)."""
+def _mean_and_index(model: CodecModel, variables: dict, hyper_latent: Array) -> tuple[Array, Array]:
+    """μ and the index of the coding table; both are exact (`transforms.integer`)."""
     mean, index = model.apply(variables, hyper_latent, method="predict")
-    return mean, index.astype(jnp.uint8)
+    return mean, index.astype(jnp.uint16)
 
 
 def load(model: str = zoo.DEFAULT) -> Codec:

@@ -9,6 +9,7 @@ ARITHMETICS = ("float", "integer")
 ANALYSES = ("cnn", "elic", "gdn", "linear")
 HYPER_INPUTS = ("companded", "latent")
 HYPER_SYNTHESES = ("jpeg_like", "standard")
+PRIORS = ("factorized", "hyperprior")
 SCALE_OUTPUTS = ("log_index", "log_scale")
 SYNTHESES = ("cnn", "elic", "gdn", "jpeg_like", "two_layer", "two_layer_residual")
 
@@ -26,6 +27,9 @@ SHALLOW_SYNTHESES = tuple(SYNTHESIS_KERNELS)
 HYPER_STRIDE = 64
 """Pixels per hyper latent, along each axis; images are padded to a multiple of it."""
 
+LATENTS_PER_HYPER = HYPER_STRIDE // LATENT_STRIDE
+"""Latents per hyper latent, along each axis."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -36,7 +40,10 @@ class ModelConfig:
       analysis_channels: widths of the analysis' three hidden convolutions.
       block_transform: whether a linear 16×16 block transform stands beside the analysis; the KLT start needs it.
       latent_channels: C.
-      hyper_channels: channels of the hyper latent and of the hyper transforms' hidden layers.
+      prior: one of `PRIORS`. "hyperprior" sends a hyper latent that says each latent's mean and scale; "factorized" is
+        one density a channel and nothing else, so that what is said below of hyper transforms means nothing.
+      hyper_channels: channels of the hyper latent and of the hyper transforms' hidden layers; none beside a factorized
+        prior.
       hyper_input: what the hyper analysis sees: the latent itself, or "companded" (log(1 + |y|) and tanh(y/4)).
       hyper_synthesis: one of `HYPER_SYNTHESES`.
       hyper_synthesis_channels: widths of its hidden layers, if other than N and ⌊3N/2⌋ for "standard", none for
@@ -55,6 +62,7 @@ class ModelConfig:
     analysis_channels: tuple[int, ...] = (48, 96, 128)
     block_transform: bool = True
     latent_channels: int = 320
+    prior: str = "hyperprior"
     hyper_channels: int = 96
     hyper_input: str = "companded"
     hyper_synthesis: str = "standard"
@@ -68,6 +76,7 @@ class ModelConfig:
     def __post_init__(self):
         for kind, known in (
             ("analysis", ANALYSES),
+            ("prior", PRIORS),
             ("hyper_input", HYPER_INPUTS),
             ("hyper_synthesis", HYPER_SYNTHESES),
             ("scale_output", SCALE_OUTPUTS),
@@ -81,18 +90,22 @@ class ModelConfig:
             object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
         if not self.synthesis_kernels:
             object.__setattr__(self, "synthesis_kernels", SYNTHESIS_KERNELS.get(self.synthesis, (5,)))
-        if not self.hyper_synthesis_channels and self.hyper_synthesis == "standard":
+        if not self.has_hyper_latent:
+            object.__setattr__(self, "hyper_channels", 0)
+            object.__setattr__(self, "hyper_synthesis_channels", ())
+        elif not self.hyper_synthesis_channels and self.hyper_synthesis == "standard":
             object.__setattr__(self, "hyper_synthesis_channels", (self.hyper_channels, self.hyper_channels * 3 // 2))
         self._check_counts()
 
     def _check_counts(self) -> None:
         counts = {
             "analysis_channels": 0 if self.analysis == "linear" else 3,
-            "hyper_synthesis_channels": 2 if self.hyper_synthesis == "standard" else 0,
+            "hyper_synthesis_channels": 2 if self.has_hyper_latent and self.hyper_synthesis == "standard" else 0,
             "synthesis_channels": {"jpeg_like": 0, "two_layer": 1, "two_layer_residual": 1}.get(self.synthesis, 3),
             "synthesis_kernels": len(SYNTHESIS_KERNELS.get(self.synthesis, (5,))),
         }
-        for name in ("latent_channels", "hyper_channels", *counts):
+        channels = ("latent_channels", "hyper_channels")[: 1 + self.has_hyper_latent]
+        for name in (*channels, *counts):
             value = getattr(self, name)
             values = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(item, int) and 1 <= item <= _WIDEST for item in values):
@@ -104,6 +117,16 @@ class ModelConfig:
                 f"synthesis kernels {self.synthesis_kernels} are smaller than the strides {self.synthesis_strides}; "
                 "give larger ones"
             )
+
+    @property
+    def has_hyper_latent(self) -> bool:
+        """Whether a stream tells its receiver more about the latent's distribution than the model knows."""
+        return self.prior == "hyperprior"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all receivers get the same symbols: no floating-point sum decides about a table."""
+        return not self.has_hyper_latent or self.hyper_arithmetic == "integer"
 
     @property
     def synthesis_strides(self) -> tuple[int, ...]:

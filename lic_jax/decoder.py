@@ -11,7 +11,7 @@ import numpy as np
 
 from lic_jax import bitstream, zoo
 from lic_jax.arrays import RGB, Float, Int
-from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER
 from lic_jax.entropy import coder
 from lic_jax.entropy.tables import factorized_tables, gaussian_tables
 from lic_jax.errors import LicError
@@ -20,10 +20,10 @@ from lic_jax.zoo.bundle import Bundle, load_bundle
 
 
 class CodingTables(NamedTuple):
-    """The integer tables of one rate."""
+    """The integer tables of one rate: a row a channel; the latent's, beside a hyper latent, a row a scale index."""
 
     hyper_latent: Int[np.ndarray, "hyper symbols"]
-    latent: Int[np.ndarray, "64 symbols"]
+    latent: Int[np.ndarray, "indexes symbols"]
 
 
 class SymbolReader:
@@ -62,9 +62,11 @@ class SymbolReader:
 
     def _make_tables(self, rate_units: int) -> CodingTables:
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
-        return CodingTables(
-            factorized_tables(self.bundle.params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer)
-        )
+        params = self.bundle.params
+        if not self.bundle.config.has_hyper_latent:
+            none = np.zeros((0, hyper_quantizer.symbol_count), np.int64)
+            return CodingTables(none, factorized_tables(params["latent_prior"], quantizer))
+        return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
 
 
 class Decoder(SymbolReader):
@@ -122,13 +124,10 @@ class Decoder(SymbolReader):
 
     def _means(self, hyper_latent: np.ndarray, rows: slice) -> np.ndarray:
         """The means of some rows of latents."""
-        first, last = rows.start // _LATENTS_PER_HYPER, -(-rows.stop // _LATENTS_PER_HYPER)
+        first, last = rows.start // LATENTS_PER_HYPER, -(-rows.stop // LATENTS_PER_HYPER)
         mean, _ = self._transforms.predict(hyper_latent, with_halo(first, last, hyper_latent.shape[1], HYPER_HALO))
-        start = rows.start - _LATENTS_PER_HYPER * first
+        start = rows.start - LATENTS_PER_HYPER * first
         return mean[:, start : start + rows.stop - rows.start]
-
-
-_LATENTS_PER_HYPER = HYPER_STRIDE // LATENT_STRIDE
 
 
 def to_pixels(image: Float[np.ndarray, "*shape"]) -> np.ndarray:

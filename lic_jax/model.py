@@ -1,19 +1,25 @@
-"""The mean-scale hyperprior codec model: transforms and priors as pure functions of one tree of parameters.
+"""The codec models: transforms and priors as pure functions of one tree of parameters.
 
     y = g_a(x);  z = h_a(y);  ẑ = Q_z(z);  (μ, σ) = h_s(ẑ);  ŷ = μ + Q_y(y − μ);  x̂ = g_s(ŷ)
 
+That is the mean-scale hyperprior (Minnen et al. 2018). Beside it stands the factorized prior (Ballé et al. 2018), whose
+hyper latent has no channels: nothing is sent for it, μ = 0, and a latent's distribution is its channel's. Whoever runs
+one of them runs the other.
+
 The quantizers Q are not part of the model: they are arguments of what runs it, so that one frozen model serves many.
-(Minnen et al. 2018; the shallow syntheses of Yang & Mandt, ICCV 2023.)
+(The shallow syntheses are those of Yang & Mandt, ICCV 2023.)
 """
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lic_jax.config import HYPER_STRIDE, ModelConfig
+from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER, ModelConfig
 from lic_jax.entropy.factorized import FactorizedPrior
-from lic_jax.entropy.gaussian import index_of_log_index, index_of_log_scale
+from lic_jax.entropy.gaussian import gaussian_mass, index_of_log_index, index_of_log_scale, scale_of_index
 from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
 from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, IntegerHyperSynthesis, compand
 from lic_jax.transforms.synthesis import (
@@ -51,26 +57,82 @@ def _synthesis(config: ModelConfig) -> nn.Module:
     return _DEEP_SYNTHESES[config.synthesis](config.synthesis_channels[:3], kernels[0])
 
 
-class HyperpriorModel(nn.Module):
-    """The signal path without its quantizers; call a part as `model.apply(params, ..., method="encode")`."""
+class CodecModel(nn.Module):
+    """The signal path without its quantizers; call a part as `model.apply(params, ..., method="encode")`.
+
+    What a model knows about its latent is its prior: `hyper_encode`, `predict` and the two masses.
+
+    Attributes:
+      config: what it is built from.
+      prior_parts: the names of the prior's parameters; those of the transforms are "analysis" and "synthesis".
+    """
 
     config: ModelConfig
+    prior_parts: ClassVar[tuple[str, ...]] = ()
 
     def setup(self):
-        config = self.config
-        self.analysis = _analysis(config)
-        self.hyper_analysis = HyperAnalysis(config.hyper_channels)
-        self.hyper_prior = FactorizedPrior(config.hyper_channels)
-        self.hyper_synthesis = _hyper_synthesis(config)
-        self.synthesis = _synthesis(config)
+        self.analysis = _analysis(self.config)
+        self.synthesis = _synthesis(self.config)
 
     def encode(
         self, image: Float[Array, "batch height width 3"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h/4 w/4 hyper"]]:
         """Image in the network's domain → latent y and hyper latent z, neither quantized."""
         latent = self.analysis(image)
-        hyper_input = compand(latent) if self.config.hyper_input == "companded" else latent
-        return latent, self.hyper_analysis(hyper_input)
+        return latent, self.hyper_encode(latent)
+
+    def hyper_encode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch h/4 w/4 hyper"]:
+        """Latent y → hyper latent z, not quantized."""
+        raise NotImplementedError
+
+    def predict(
+        self, hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
+    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
+        """Quantized hyper latent ẑ → mean μ of every latent and the index of the distribution of y − μ."""
+        raise NotImplementedError
+
+    def hyper_mass(
+        self, lower: Float[Array, "*batch hyper"], upper: Float[Array, "*batch hyper"]
+    ) -> Float[Array, "*batch hyper"]:
+        """The prior probability that a hyper latent lies in (lower, upper]."""
+        raise NotImplementedError
+
+    def latent_mass(
+        self,
+        lower: Float[Array, "*batch latent"],
+        upper: Float[Array, "*batch latent"],
+        index: Float[Array, "*batch latent"],
+    ) -> Float[Array, "*batch latent"]:
+        """The prior probability that y − μ lies in (lower, upper], by the index that `predict` gave."""
+        raise NotImplementedError
+
+    def decode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch height width 3"]:
+        """Quantized latent ŷ → image in the network's domain."""
+        return self.synthesis(latent)
+
+    def __call__(self, image: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
+        """The whole path without quantization; touches every parameter, so that `init` makes them all."""
+        latent, hyper_latent = self.encode(image)
+        mean, index = self.predict(hyper_latent)
+        residual = latent - mean
+        self.hyper_mass(hyper_latent - 0.5, hyper_latent + 0.5)
+        self.latent_mass(residual - 0.5, residual + 0.5, index)
+        return self.decode(mean + residual)
+
+
+class HyperpriorModel(CodecModel):
+    """The mean-scale hyperprior: Gaussians whose means and scales a hyper latent says; the index is the scale's."""
+
+    prior_parts: ClassVar[tuple[str, ...]] = ("hyper_analysis", "hyper_prior", "hyper_synthesis")
+
+    def setup(self):
+        super().setup()
+        self.hyper_analysis = HyperAnalysis(self.config.hyper_channels)
+        self.hyper_prior = FactorizedPrior(self.config.hyper_channels)
+        self.hyper_synthesis = _hyper_synthesis(self.config)
+
+    def hyper_encode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch h/4 w/4 hyper"]:
+        return self.hyper_analysis(compand(latent) if self.config.hyper_input == "companded" else latent)
 
     def predict(
         self, hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
@@ -85,25 +147,62 @@ class HyperpriorModel(nn.Module):
     def hyper_mass(
         self, lower: Float[Array, "*batch hyper"], upper: Float[Array, "*batch hyper"]
     ) -> Float[Array, "*batch hyper"]:
-        """The prior probability that a hyper latent lies in (lower, upper]."""
         return self.hyper_prior(lower, upper)
 
-    def decode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch height width 3"]:
-        """Quantized latent ŷ → image in the network's domain."""
-        return self.synthesis(latent)
+    def latent_mass(
+        self,
+        lower: Float[Array, "*batch latent"],
+        upper: Float[Array, "*batch latent"],
+        index: Float[Array, "*batch latent"],
+    ) -> Float[Array, "*batch latent"]:
+        return gaussian_mass(lower, upper, scale_of_index(index))
 
-    def __call__(self, image: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
-        """The whole path without quantization; touches every parameter, so that `init` makes them all."""
-        latent, hyper_latent = self.encode(image)
-        mean, _ = self.predict(hyper_latent)
-        self.hyper_mass(hyper_latent - 0.5, hyper_latent + 0.5)
-        return self.decode(mean + (latent - mean))
+
+class FactorizedModel(CodecModel):
+    """The factorized prior alone: one learned density a channel; the index is the channel (Ballé et al. 2018)."""
+
+    prior_parts: ClassVar[tuple[str, ...]] = ("latent_prior",)
+
+    def setup(self):
+        super().setup()
+        self.latent_prior = FactorizedPrior(self.config.latent_channels)
+
+    def hyper_encode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch h/4 w/4 0"]:
+        batch, rows, columns, _ = latent.shape
+        return jnp.zeros((batch, rows // LATENTS_PER_HYPER, columns // LATENTS_PER_HYPER, 0))
+
+    def predict(
+        self, hyper_latent: Float[Array, "batch h/4 w/4 0"]
+    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
+        """Mean 0 and the channel of every latent."""
+        batch, rows, columns, _ = hyper_latent.shape
+        shape = (batch, LATENTS_PER_HYPER * rows, LATENTS_PER_HYPER * columns, self.config.latent_channels)
+        return jnp.zeros(shape), jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.float32), shape)
+
+    def hyper_mass(self, lower: Float[Array, "*batch 0"], upper: Float[Array, "*batch 0"]) -> Float[Array, "*batch 0"]:
+        return jnp.ones_like(lower)
+
+    def latent_mass(
+        self,
+        lower: Float[Array, "*batch latent"],
+        upper: Float[Array, "*batch latent"],
+        index: Float[Array, "*batch latent"],
+    ) -> Float[Array, "*batch latent"]:
+        return self.latent_prior(lower, upper)
+
+
+_MODELS = {"factorized": FactorizedModel, "hyperprior": HyperpriorModel}
+
+
+def model_of(config: ModelConfig) -> CodecModel:
+    """The model that a configuration describes."""
+    return _MODELS[config.prior](config)
 
 
 def initialize(config: ModelConfig, key: PRNGKeyArray) -> dict:
     """Random parameters for a configuration."""
     image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
-    return jax.jit(HyperpriorModel(config).init)(key, image)["params"]
+    return jax.jit(model_of(config).init)(key, image)["params"]
 
 
 def to_network_domain(pixels: Array) -> Array:

@@ -98,7 +98,7 @@ def tiny_model_file(tiny_config, tiny_params, photographs, tmp_path_factory):
 
     settings = RefitSettings(lambdas=(0.0025, 0.01, 0.04))
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    quantizers = in_fixed_point(start_quantizers(settings, 0.01))
+    quantizers = in_fixed_point(start_quantizers(tiny_config, settings, 0.01))
     config, params = in_integers(tiny_config, tiny_params, np.stack(photographs)[:, :64, :128])
     save_bundle(path, config, params, 0.01, settings.lambdas, *quantizers)
     return path

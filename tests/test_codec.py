@@ -128,7 +128,7 @@ def test_another_model_is_refused(codec, tmp_path, image):
     from lic_jax.zoo.bundle import save_bundle
 
     refitted = RefitSettings(lambdas=(0.005, 0.02))
-    quantizers = in_fixed_point(start_quantizers(refitted, 0.01))
+    quantizers = in_fixed_point(start_quantizers(codec.bundle.config, refitted, 0.01))
     bundle = codec.bundle
     save_bundle(tmp_path / "other.safetensors", bundle.config, bundle.params, 0.01, refitted.lambdas, *quantizers)
     other = Codec(load_bundle(tmp_path / "other.safetensors"))

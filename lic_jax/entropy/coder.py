@@ -37,8 +37,9 @@ def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
                     yield table, positions
         return
     order = np.argsort(table_index, kind="stable")
-    ends = np.cumsum(np.bincount(table_index, minlength=table_count))
-    for table, (start, end) in enumerate(zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)):
+    counts = np.bincount(table_index, minlength=table_count)
+    ends = np.cumsum(counts)
+    for table, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
         if start < end:
             yield table, order[start:end]
 
@@ -62,6 +63,8 @@ def decode(
     Raises:
       LicError: the data is no code of so many symbols.
     """
+    if data and not len(table_index):
+        raise LicError(f"a segment of {len(data)} bytes has no symbols to code; the stream is damaged, get it again")
     if len(data) % 4:
         raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
     counts = np.zeros(len(tables), np.int64)

@@ -1,4 +1,7 @@
-"""The prior of the hyper latent: one learned, fully factorized density a channel (Ballé et al. 2018, appendix 6.1)."""
+"""One learned, fully factorized density a channel (Ballé et al. 2018, appendix 6.1).
+
+It is the prior of the hyper latent and, in a model without one, of the latent itself.
+"""
 
 import itertools
 import math
@@ -14,7 +17,7 @@ class FactorizedPrior(nn.Module):
     """A monotone network a channel, whose sigmoid is the cumulative distribution.
 
     Attributes:
-      channels: of the hyper latent.
+      channels: of what it is the prior of.
       filters: widths of the hidden layers.
       init_scale: the initial density spreads over about this range.
     """

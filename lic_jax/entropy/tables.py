@@ -48,11 +48,11 @@ def gaussian_tables(quantizer: FixedPointQuantizer) -> Int[np.ndarray, "64 T+1"]
 def factorized_tables(
     prior: dict[str, Float[np.ndarray, "..."]], quantizer: FixedPointQuantizer
 ) -> Int[np.ndarray, "channel T+1"]:
-    """One table a channel, for the hyper latent under its factorized prior.
+    """One table a channel, for a latent or hyper latent under its factorized prior.
 
     Args:
       prior: the parameters of `entropy.factorized.FactorizedPrior`: matrix_i, bias_i, factor_i.
-      quantizer: of the hyper latent.
+      quantizer: of the same.
     """
     channels = prior["bias_0"].shape[0]
     edges = quantizer.thresholds * UNIT

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import model_of
 from lic_jax.transforms.layers import Convolution, LayerCall, TransposedConvolution, layer_calls
 
 _SIDE = 4 * HYPER_STRIDE
@@ -53,22 +53,23 @@ def layer_cost(call: LayerCall) -> Cost:
 
 
 def complexity(config: ModelConfig) -> dict[str, Cost]:
-    """The cost of each transform, in the order of the signal path.
+    """The cost of each transform that the model has, in the order of the signal path.
 
     Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis.
     """
-    model = HyperpriorModel(dataclasses.replace(config, hyper_arithmetic="float"))
+    model = model_of(dataclasses.replace(config, hyper_arithmetic="float"))
     calls = layer_calls(model.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
     parts = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
-    return {part: sum((layer_cost(call) for call in calls if call.path[0] == part), start=NOTHING) for part in parts}
+    costs = {part: [layer_cost(call) for call in calls if call.path[0] == part] for part in parts}
+    return {part: sum(of_part, start=NOTHING) for part, of_part in costs.items() if of_part}
 
 
 def complexity_table(costs: dict[str, Cost]) -> str:
     """The costs as text, with the sums that encoding and decoding take."""
     rows = {
         **costs,
-        "encoding": costs["analysis"] + costs["hyper_analysis"] + costs["hyper_synthesis"],
-        "decoding": costs["hyper_synthesis"] + costs["synthesis"],
+        "encoding": sum((cost for part, cost in costs.items() if part != "synthesis"), start=NOTHING),
+        "decoding": sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING),
     }
     lines = [f"{'':16} {'parameters':>12} {'multiply':>12} {'add':>12} {'FLOPs':>12}   per pixel"]
     for name, cost in rows.items():

@@ -1,6 +1,6 @@
 """The anchor's training loop: a function of (settings, step), resumable at any moment.
 
-First the hyperprior alone learns on the frozen codec that the training begins from, the linear KLT or another anchor,
+First the prior alone learns on the frozen codec that the training begins from, the linear KLT or another anchor,
 which is cheap; then everything learns. The learning rate warms up, stays, and falls linearly over the last part
 ("warm-up, stable, decay"): a training can be prolonged from any checkpoint before the fall.
 """
@@ -25,14 +25,12 @@ from lic_jax import zoo
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, read_bytes, write_bytes
-from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.model import CodecModel, initialize, model_of
 from lic_jax.training import checkpoint, data
 from lic_jax.training.klt import klt_start
 from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.weights import flatten, load_weights, save_weights
-
-HYPERPRIOR_PARTS = ("hyper_analysis", "hyper_prior", "hyper_synthesis")
 
 
 class TrainingState(NamedTuple):
@@ -48,7 +46,7 @@ class Stage:
     """A stretch of the training: which parts learn, on which model, over which steps."""
 
     name: str
-    model: HyperpriorModel
+    model: CodecModel
     first_step: int
     last_step: int
     trainable: tuple[str, ...]
@@ -84,15 +82,13 @@ def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransforma
 
 
 def training_stages(settings: AnchorSettings) -> tuple[Stage, Stage]:
-    """The hyperprior on the codec that the training begins from, then everything."""
-    whole = HyperpriorModel(settings.model)
-    linear = HyperpriorModel(dataclasses.replace(settings.model, analysis="linear"))
+    """The prior on the codec that the training begins from, then everything."""
+    whole = model_of(settings.model)
+    frozen = whole if settings.start else model_of(dataclasses.replace(settings.model, analysis="linear"))
     first, last = settings.hyperprior_steps, settings.steps
-    every_part = ("analysis", *HYPERPRIOR_PARTS, "synthesis")
+    every_part = ("analysis", *whole.prior_parts, "synthesis")
     return (
-        Stage(
-            "hyperprior", whole if settings.start else linear, 0, first, HYPERPRIOR_PARTS, _optimizer(settings, first)
-        ),
+        Stage(settings.model.prior, frozen, 0, first, whole.prior_parts, _optimizer(settings, first)),
         Stage("everything", whole, first, last, every_part, _optimizer(settings, last - first)),
     )
 
@@ -133,7 +129,7 @@ def training_step(
 
 
 def started_from(params: dict, path: Path) -> dict:
-    """Parameters with an anchor's in their place, as far as it has them.
+    """Parameters with an anchor's in their place; its prior's as far as it has them.
 
     Raises:
       LicError: not an anchor, or one of another analysis or synthesis.
@@ -145,7 +141,7 @@ def started_from(params: dict, path: Path) -> dict:
         part: isinstance(anchor.get(part), dict) and shapes(anchor[part]) == shapes(params[part]) for part in params
     }
     for part in params:
-        if not fits[part] and part not in HYPERPRIOR_PARTS:
+        if not fits[part] and part in ("analysis", "synthesis"):
             raise LicError(f"{path} has another {part} than the model to train; give it the same, or another --start")
     return {part: jax.tree.map(jnp.float32, anchor[part]) if fits[part] else params[part] for part in params}
 

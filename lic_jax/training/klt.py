@@ -11,11 +11,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from lic_jax.config import LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.entropy.factorized import FactorizedPrior
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
 from lic_jax.transforms.phases import first_tap
 
 PATCH = LATENT_STRIDE
+
+_NARROWEST = 0.11
+"""No factorized density starts with a smaller spread, in quantization steps: the scale table's smallest."""
 
 
 def optimal_step(rd_lambda: float) -> float:
@@ -86,7 +90,7 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
     """`params` with the linear parts set to the KLT start.
 
     That is the analysis' block transform where there is one, the synthesis where it is shallow, and the scale bias of
-    the hyper synthesis. What is deep keeps its random start.
+    the hyper synthesis or the spread of the factorized prior. What is deep keeps its random start.
 
     Raises:
       LicError: the synthesis has fewer than 12 hidden channels and so cannot hold the block transform.
@@ -103,7 +107,10 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
             last["kernel"] = np.zeros_like(last["kernel"])
     if config.synthesis in SHALLOW_SYNTHESES:
         _start_synthesis(params["synthesis"], config, basis * step)
-    _start_scales(params["hyper_synthesis"], config, spread / step)
+    if config.has_hyper_latent:
+        _start_scales(params["hyper_synthesis"], config, spread / step)
+    else:
+        _start_densities(params["latent_prior"], spread / step)
     return params
 
 
@@ -132,6 +139,17 @@ def _start_scales(hyper_synthesis: dict, config: ModelConfig, spread: np.ndarray
         bias[config.latent_channels :] = np.log(np.clip(index, 1, SCALE_COUNT - 1))
     predicted["bias"] = bias
     predicted["kernel"] = 0.1 * predicted["kernel"]
+
+
+def _start_densities(prior: dict, spread: np.ndarray) -> None:
+    """Stretches each channel's density to its spread.
+
+    The densities start as logistic ones, F(v) = sigmoid(v/s), with s the prior's initial scale; s √(π²/3) is a logistic
+    density's standard deviation. The first layer's weights are the softplus of what is stored.
+    """
+    stretch = FactorizedPrior.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
+    weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]
+    prior["matrix_0"] = (weights + np.log(-np.expm1(-weights))).astype(np.float32)
 
 
 def _copy(tree):

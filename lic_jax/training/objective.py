@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.model import CodecModel, to_network_domain
 from lic_jax.quantization.rounding import additive_noise, straight_through_round
 from lic_jax.training.settings import Relaxation
 from lic_jax.transforms.gdn import lower_bound
@@ -43,7 +42,7 @@ def psnr(mse: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def anchor_objective(
-    model: HyperpriorModel,
+    model: CodecModel,
     params: dict,
     pixels: UInt8[Array, "batch height width 3"],
     key: PRNGKeyArray,
@@ -76,7 +75,8 @@ def anchor_objective(
     mean, index = model.apply(variables, quantized_hyper, method="predict")
     residual = latent - mean
     noisy_residual = additive_noise(noise_key, residual, step)
-    mass = gaussian_mass(noisy_residual - step / 2, noisy_residual + step / 2, scale_of_index(index))
+    lower, upper = noisy_residual - step / 2, noisy_residual + step / 2
+    mass = model.apply(variables, lower, upper, index, method="latent_mass")
     quantized = straight_through_round(residual, step) if relaxation == "mixed" else noisy_residual
     decoded = model.apply(variables, mean + quantized, method="decode")
 

@@ -23,9 +23,8 @@ from tqdm import tqdm
 from lic_jax import zoo
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.bins import bin_edges, hard_bins
-from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.model import CodecModel, model_of, to_network_domain
 from lic_jax.quantization import annealing, stanh
 from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.stanh import STanH
@@ -67,15 +66,17 @@ def start_steps(lambdas: Sequence[float], anchor_lambda: float) -> Float[np.ndar
     return np.sqrt(anchor_lambda / np.asarray(lambdas))
 
 
-def start_quantizers(settings: RefitSettings, anchor_lambda: float) -> Quantizers:
+def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda: float) -> Quantizers:
     """A stack of K quantizers: of the latent, uniform with the step of each λ; of the hyper latent, with step 1.
 
     The latent's reach the largest residual of 8-bit images: a block's mean over its whole range, predicted wrongly.
+    Where there is no hyper latent, its quantizers are the smallest that exist.
     """
     reach = math.sqrt(3 * PATCH**2) / optimal_step(anchor_lambda)
     steps = start_steps(settings.lambdas, anchor_lambda)
     latent = [stanh.uniform_with_tails(settings.latent_components, float(step), reach) for step in steps]
-    hyper_latent = [stanh.uniform(settings.hyper_components)] * len(settings.lambdas)
+    hyper_components = settings.hyper_components if config.has_hyper_latent else 1
+    hyper_latent = [stanh.uniform(hyper_components)] * len(settings.lambdas)
     stack = lambda quantizers: jax.tree.map(lambda *leaves: jnp.stack(leaves), *quantizers)
     return Quantizers(stack(latent), stack(hyper_latent))
 
@@ -107,7 +108,7 @@ def _expected_bits(mass_between, edges: Float[Array, " T+2"], index, weight) -> 
 
 
 def soft_objective(
-    model: HyperpriorModel,
+    model: CodecModel,
     params: dict,
     quantizers: Quantizers,
     image: Float[Array, "batch height width 3"],
@@ -129,12 +130,14 @@ def soft_objective(
         hyper_index,
         hyper_weight,
     )
-    mean, scale_index = model.apply(variables, soft_hyper, method="predict")
-    scale = scale_of_index(scale_index)
+    mean, table_index = model.apply(variables, soft_hyper, method="predict")
     index, weight = _soft_symbols(quantizers.latent, latent - mean, inverse_temperature)
     soft_residual = _expected(quantizers.latent.levels, index, weight)
     latent_bits = _expected_bits(
-        lambda low, high: gaussian_mass(low, high, scale), bin_edges(quantizers.latent), index, weight
+        lambda low, high: model.apply(variables, low, high, table_index, method="latent_mass"),
+        bin_edges(quantizers.latent),
+        index,
+        weight,
     )
     decoded = model.apply(variables, mean + soft_residual, method="decode")
     gap = jnp.mean(jnp.abs(weight - jnp.round(weight)) * quantizers.latent.spacings[index])
@@ -142,7 +145,7 @@ def soft_objective(
 
 
 def hard_objective(
-    model: HyperpriorModel,
+    model: CodecModel,
     params: dict,
     quantizers: Quantizers,
     image: Float[Array, "batch height width 3"],
@@ -156,9 +159,10 @@ def hard_objective(
     hyper_bins = hard_bins(bin_edges(quantizers.hyper_latent), hyper_symbols)
     hyper_mass = model.apply(variables, *hyper_bins, method="hyper_mass")
     hard_hyper = stanh.dequantize(quantizers.hyper_latent, hyper_symbols)
-    mean, scale_index = model.apply(variables, hard_hyper, method="predict")
+    mean, table_index = model.apply(variables, hard_hyper, method="predict")
     symbols = stanh.symbols(quantizers.latent, latent - mean)
-    mass = gaussian_mass(*hard_bins(bin_edges(quantizers.latent), symbols), scale_of_index(scale_index))
+    bins = hard_bins(bin_edges(quantizers.latent), symbols)
+    mass = model.apply(variables, *bins, table_index, method="latent_mass")
     decoded = model.apply(variables, mean + stanh.dequantize(quantizers.latent, symbols), method="decode")
     return _rate_distortion(image, decoded, bits(hyper_mass), bits(mass), rd_lambda)
 
@@ -188,7 +192,7 @@ class Refit(NamedTuple):
     update: Callable[[RefitState, Array], tuple[RefitState, RateDistortion]]
 
 
-def refit(model: HyperpriorModel, params: dict, settings: RefitSettings, anchor_lambda: float, seed: int = 0) -> Refit:
+def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambda: float, seed: int = 0) -> Refit:
     """How K quantizers are fitted to a frozen anchor.
 
     Args:
@@ -207,7 +211,7 @@ def refit(model: HyperpriorModel, params: dict, settings: RefitSettings, anchor_
     schedule = SCHEDULES[settings.schedule](settings)
 
     def init() -> RefitState:
-        quantizers = start_quantizers(settings, anchor_lambda)
+        quantizers = start_quantizers(model.config, settings, anchor_lambda)
         return RefitState(
             jnp.zeros((), jnp.int32), quantizers, optimizer.init(quantizers), schedule.init(), jnp.zeros(())
         )
@@ -235,7 +239,7 @@ def refit(model: HyperpriorModel, params: dict, settings: RefitSettings, anchor_
 
 
 def fit_quantizers(
-    model: HyperpriorModel,
+    model: CodecModel,
     params: dict,
     batches: Iterator[Array],
     settings: RefitSettings,
@@ -277,7 +281,7 @@ class RateDistortionCurve(NamedTuple):
 
 
 def fit_rate_distortion_curve(
-    model: HyperpriorModel,
+    model: CodecModel,
     params: dict,
     images: UInt8[np.ndarray, "count height width 3"],
     lambdas: Sequence[float] = LAMBDAS,
@@ -313,7 +317,7 @@ def in_integers(
     config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
 ) -> tuple[ModelConfig, dict]:
     """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
-    model = HyperpriorModel(config)
+    model = model_of(config)
     encode = jax.jit(lambda pixels: model.apply({"params": params}, to_network_domain(pixels), method="encode"))
     batches = np.array_split(crops, -(-len(crops) // batch_size))
     hyper_latents = np.concatenate([np.rint(np.asarray(encode(batch)[1])) for batch in batches])
@@ -322,7 +326,7 @@ def in_integers(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _measure(model: HyperpriorModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
+def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
     """K (bpp, mean squared error) of one batch with hard decisions."""
     image = to_network_domain(pixels)
     latent, hyper_latent = model.apply({"params": params}, image, method="encode")
@@ -333,7 +337,7 @@ def _measure(model: HyperpriorModel, params: dict, quantizers: Quantizers, lambd
 
 
 def evaluate_quantizers(
-    model: HyperpriorModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
+    model: CodecModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
     """Mean estimated bpp and mean squared error (0–255) of K stacked pairs over images of one size, hard decisions."""
     batches = np.array_split(images, -(-len(images) // batch_size))
@@ -372,11 +376,11 @@ def refit_anchor(
         raise LicError(f"{anchor} is damaged (its λ is {metadata['rd_lambda']!r}); copy it again") from error
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
-    if config.hyper_arithmetic == "float":
+    if not config.is_exact:
         config, params = in_integers(
             config, params, data.fixed_crops(photographs, settings.crop_size, 512, settings.seed)
         )
-    model = HyperpriorModel(config)
+    model = model_of(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
     quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
     save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
@@ -384,7 +388,7 @@ def refit_anchor(
     crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
     measured = [
         evaluate_quantizers(model, params, candidates, crops, settings.lambdas, settings.batch_size)
-        for candidates in (start_quantizers(settings, anchor_lambda), quantizers)
+        for candidates in (start_quantizers(config, settings, anchor_lambda), quantizers)
     ]
     return f"{len(crops)} crops held out, rates estimated:\n{_comparison(settings.lambdas, *measured)}"
 

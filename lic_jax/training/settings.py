@@ -28,14 +28,14 @@ class AnchorSettings:
 
     Attributes:
       model: the architecture.
-      start: a weights file to begin from instead of the KLT codec; of its hyperprior, parts that it lacks or that have
+      start: a weights file to begin from instead of the KLT codec; of its prior, parts that it lacks or that have
         another shape begin anew.
       rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
       step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
       relaxation: what stands in for quantization: "mixed" or "noise".
       crop_size: side of the training crops, a multiple of 64.
       batch_size: crops a step.
-      hyperprior_steps: steps of the hyperprior alone, on the frozen codec that the training begins from.
+      hyperprior_steps: steps of the prior alone, be it factorized, on the frozen codec that the training begins from.
       steps: steps in all.
       learning_rate: Adam's, after warm-up; linear and shallow transforms, whose weights are small, learn at a tenth.
       decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.

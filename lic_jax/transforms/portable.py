@@ -5,11 +5,12 @@ more rows on both sides than it keeps, as many as its outputs can see.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from lic_jax.arrays import Float, Int
-from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER, SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_sums
@@ -43,7 +44,7 @@ def with_halo(start: int, stop: int, rows: int, halo: int) -> tuple[slice, slice
 
 
 class PortableTransforms:
-    """Hyper synthesis and synthesis of one model, prepared for NumPy.
+    """Prediction from the hyper latent and synthesis of one model, prepared for NumPy.
 
     Raises:
       LicError: the model's synthesis is a deep one.
@@ -56,9 +57,11 @@ class PortableTransforms:
                 f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
             )
         self._config = config
-        self._hyper_synthesis = params["hyper_synthesis"]
         self._synthesis = params["synthesis"]
-        self._hyper_strides = tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
+        self._predict = partial(_zero_and_channel, config.latent_channels)
+        if config.has_hyper_latent:
+            strides = tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
+            self._predict = partial(integer_hyper_synthesis, np, params["hyper_synthesis"], strides)
 
     def hyper_bands(self, height: int, width: int) -> list[tuple[slice, slice, slice]]:
         """The bands of hyper latent rows that `predict` is called with."""
@@ -67,13 +70,11 @@ class PortableTransforms:
     def predict(
         self, hyper_latent: Float[np.ndarray, "1 h/4 w/4 hyper"], band: tuple[slice, slice, slice]
     ) -> tuple[Float[np.ndarray, "1 rows w latent"], Int[np.ndarray, "1 rows w latent"]]:
-        """Mean and scale index (uint8) of a band's latents."""
+        """Mean and coding table's index (uint16) of a band's latents."""
         _, read, kept = band
-        outputs = integer_hyper_synthesis(np, self._hyper_synthesis, self._hyper_strides, hyper_latent[:, read])
-        ratio = HYPER_STRIDE // LATENT_STRIDE
-        rows = slice(ratio * kept.start, ratio * kept.stop)
-        mean, index = (output[:, rows] for output in outputs)
-        return mean, index.astype(np.uint8)
+        rows = slice(LATENTS_PER_HYPER * kept.start, LATENTS_PER_HYPER * kept.stop)
+        mean, index = (output[:, rows] for output in self._predict(hyper_latent[:, read]))
+        return mean, index.astype(np.uint16)
 
     def synthesize(self, latent: Float[np.ndarray, "1 h w latent"]) -> Float[np.ndarray, "1 height width 3"]:
         """Latent → image in the network's domain."""
@@ -93,6 +94,13 @@ class PortableTransforms:
         for kernel_size, stride in reversed(list(layers)):  # from pixels back to latents
             reach = -(-(reach + kernel_size) // stride)
         return reach
+
+
+def _zero_and_channel(channels: int, hyper_latent: Float[np.ndarray, "1 rows columns 0"]):
+    """As `model.FactorizedModel.predict`."""
+    _, rows, columns, _ = hyper_latent.shape
+    shape = (1, LATENTS_PER_HYPER * rows, LATENTS_PER_HYPER * columns, channels)
+    return np.broadcast_to(np.float32(0), shape), np.broadcast_to(np.arange(channels), shape)
 
 
 def _transposed(inputs: np.ndarray, layer: dict, stride: int) -> np.ndarray:

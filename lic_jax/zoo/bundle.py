@@ -132,11 +132,12 @@ def load_bundle(path: Path) -> Bundle:
         raise LicError(f"{path} is damaged (it holds no weights); copy it again")
     if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
-    if config.hyper_arithmetic != "integer":
+    if not config.is_exact:
         raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
     params = {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()}
     _check_receiver(path, config, params)
-    check_integers(params["hyper_synthesis"])
+    if config.has_hyper_latent:
+        check_integers(params["hyper_synthesis"])
     try:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
         quantizers = {
@@ -171,18 +172,11 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
 
     Deep syntheses, which only JAX runs, are left to it.
     """
-    hyper, features = config.hyper_channels, config.hyper_channels
-    expected = {"hyper_synthesis/input_scale": (hyper,)}
-    for index, (kernel_size, _, out_features) in enumerate(config.hyper_synthesis_layers):
-        layer = f"hyper_synthesis/layer_{index}"
-        expected[f"{layer}/kernel"] = (kernel_size, kernel_size, out_features, features)
-        expected[f"{layer}/bias"] = expected[f"{layer}/scale"] = (out_features,)
-        features = out_features
-    for index, (width_in, width_out) in enumerate(((1, 3), (3, 3), (3, 1))):
-        expected[f"hyper_prior/matrix_{index}"] = (hyper, width_out, width_in)
-        expected[f"hyper_prior/bias_{index}"] = (hyper, width_out)
-        if index < 2:
-            expected[f"hyper_prior/factor_{index}"] = (hyper, width_out)
+    expected = (
+        _hyperprior_shapes(config)
+        if config.has_hyper_latent
+        else _density_shapes("latent_prior", config.latent_channels)
+    )
     if config.synthesis in SHALLOW_SYNTHESES:
         first, *last = config.synthesis_kernels
         features = config.synthesis_channels[0] if last else 3
@@ -203,3 +197,24 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
             f"{path} is damaged ({name} has shape {found.get(name)}, its configuration says {expected.get(name)}); "
             "copy it again"
         )
+
+
+def _hyperprior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    features = config.hyper_channels
+    expected = {"hyper_synthesis/input_scale": (features,), **_density_shapes("hyper_prior", features)}
+    for index, (kernel_size, _, out_features) in enumerate(config.hyper_synthesis_layers):
+        layer = f"hyper_synthesis/layer_{index}"
+        expected[f"{layer}/kernel"] = (kernel_size, kernel_size, out_features, features)
+        expected[f"{layer}/bias"] = expected[f"{layer}/scale"] = (out_features,)
+        features = out_features
+    return expected
+
+
+def _density_shapes(prior: str, channels: int) -> dict[str, tuple[int, ...]]:
+    expected = {}
+    for index, (width_in, width_out) in enumerate(((1, 3), (3, 3), (3, 1))):
+        expected[f"{prior}/matrix_{index}"] = (channels, width_out, width_in)
+        expected[f"{prior}/bias_{index}"] = (channels, width_out)
+        if index < 2:
+            expected[f"{prior}/factor_{index}"] = (channels, width_out)
+    return expected

@@ -62,6 +62,15 @@ def test_nothing_is_coded_in_nothing():
     nothing = np.zeros(0, np.int64)
     assert encode(nothing, nothing, tables) == b""
     assert decode(b"", nothing, tables).shape == (0,)
+    no_tables = np.zeros((0, 2), np.int64)
+    assert encode(nothing, nothing, no_tables) == b""
+    assert decode(b"", nothing, no_tables).shape == (0,)
+
+
+@pytest.mark.parametrize("data", [b"\0" * 4, b"\xff" * 8, b"odd"])
+def test_what_codes_nothing_must_be_empty(data):
+    with pytest.raises(LicError, match="no symbols to code"):
+        decode(data, np.zeros(0, np.int64), random_tables(0))
 
 
 def decode_as_specified(data, index, tables):

@@ -42,7 +42,7 @@ def pair(quantizers, index):
 
 
 def test_a_refit_lowers_every_objective(model, tiny_params, crops, curve):
-    start = start_quantizers(RefitSettings(lambdas=LAMBDAS), 0.01)
+    start = start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01)
     before_bpp, before_mse = evaluate_quantizers(model, tiny_params, start, crops, LAMBDAS, 8)
     after_bpp, after_mse = evaluate_quantizers(model, tiny_params, curve.quantizers, crops, LAMBDAS, 8)
     assert np.all(after_bpp + LAMBDAS * after_mse < before_bpp + LAMBDAS * before_mse)
@@ -86,7 +86,7 @@ def run(model, params, settings, crops, steps):
 
 
 def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
-    quantizers = pair(start_quantizers(RefitSettings(lambdas=LAMBDAS), 0.01), 1)
+    quantizers = pair(start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01), 1)
     image = to_network_domain(jnp.asarray(crops[:4]))
     latent, hyper_latent = model.apply({"params": tiny_params}, image, method="encode")
     arguments = (tiny_params, quantizers, image, latent, hyper_latent, 0.01)

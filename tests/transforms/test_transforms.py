@@ -59,6 +59,7 @@ def test_the_shapes_of_the_signal_path(height, width):
     [
         ({"analysis": "dct"}, "analysis 'dct' is unknown; known: cnn, elic, gdn, linear"),
         ({"synthesis": "dct"}, "synthesis 'dct' is unknown; known: cnn, elic, gdn, jpeg_like, two_layer"),
+        ({"prior": "gaussian"}, "prior 'gaussian' is unknown; known: factorized, hyperprior"),
         ({"hyper_synthesis": "dct"}, "hyper synthesis 'dct' is unknown; known: jpeg_like, standard"),
         ({"synthesis": "elic", "synthesis_channels": (8, 8)}, "too few for this model; give 3"),
         ({"latent_channels": 0}, "latent_channels 0 must be whole numbers from 1"),
