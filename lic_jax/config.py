@@ -88,21 +88,17 @@ class ModelConfig:
         for name in ("analysis_channels", "hyper_synthesis_channels", "synthesis_channels", "synthesis_kernels"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
-        if not self.synthesis_kernels:
-            object.__setattr__(self, "synthesis_kernels", SYNTHESIS_KERNELS.get(self.synthesis, (5,)))
         if not self.has_hyper_latent:
             object.__setattr__(self, "hyper_channels", 0)
-            object.__setattr__(self, "hyper_synthesis_channels", ())
-        elif not self.hyper_synthesis_channels and self.hyper_synthesis == "standard":
-            object.__setattr__(self, "hyper_synthesis_channels", (self.hyper_channels, self.hyper_channels * 3 // 2))
         self._check_counts()
 
     def _check_counts(self) -> None:
+        widths = 2 if self.hyper_synthesis == "standard" else 0
         counts = {
             "analysis_channels": 0 if self.analysis == "linear" else 3,
-            "hyper_synthesis_channels": 2 if self.has_hyper_latent and self.hyper_synthesis == "standard" else 0,
+            "hyper_synthesis_channels": widths if self.hyper_synthesis_channels else 0,
             "synthesis_channels": {"jpeg_like": 0, "two_layer": 1, "two_layer_residual": 1}.get(self.synthesis, 3),
-            "synthesis_kernels": len(SYNTHESIS_KERNELS.get(self.synthesis, (5,))),
+            "synthesis_kernels": len(self._published_kernels) if self.synthesis_kernels else 0,
         }
         channels = ("latent_channels", "hyper_channels")[: 1 + self.has_hyper_latent]
         for name in (*channels, *counts):
@@ -112,9 +108,9 @@ class ModelConfig:
                 raise LicError(f"{name} {value} must be whole numbers from 1 to {_WIDEST}; change them")
             if name in counts and len(values) < counts[name]:
                 raise LicError(f"{name} {value} are too few for this model; give {counts[name]}")
-        if any(kernel < stride for kernel, stride in zip(self.synthesis_kernels, self.synthesis_strides, strict=False)):
+        if any(kernel < stride for kernel, stride in zip(self.kernel_sizes, self.synthesis_strides, strict=False)):
             raise LicError(
-                f"synthesis kernels {self.synthesis_kernels} are smaller than the strides {self.synthesis_strides}; "
+                f"synthesis kernels {self.kernel_sizes} are smaller than the strides {self.synthesis_strides}; "
                 "give larger ones"
             )
 
@@ -129,6 +125,15 @@ class ModelConfig:
         return not self.has_hyper_latent or self.hyper_arithmetic == "integer"
 
     @property
+    def _published_kernels(self) -> tuple[int, ...]:
+        return SYNTHESIS_KERNELS.get(self.synthesis, (5,))
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """Of the synthesis' layers, first one first; a deep synthesis has one size for all."""
+        return self.synthesis_kernels or self._published_kernels
+
+    @property
     def synthesis_strides(self) -> tuple[int, ...]:
         """Of the synthesis' layers, first one first."""
         return {"jpeg_like": (16,), "two_layer": (8, 2), "two_layer_residual": (8, 2)}.get(self.synthesis, (2,) * 4)
@@ -138,7 +143,8 @@ class ModelConfig:
         """(kernel size, stride, output channels) of the hyper synthesis' transposed convolutions."""
         if self.hyper_synthesis == "jpeg_like":
             return ((6, 4, 2 * self.latent_channels),)
-        first, second = self.hyper_synthesis_channels[:2]
+        widths = self.hyper_synthesis_channels or (self.hyper_channels, self.hyper_channels * 3 // 2)
+        first, second = widths[:2]
         return ((5, 2, first), (5, 2, second), (3, 1, 2 * self.latent_channels))
 
     def to_json(self) -> str:

@@ -49,7 +49,7 @@ def _hyper_synthesis(config: ModelConfig) -> nn.Module:
 
 
 def _synthesis(config: ModelConfig) -> nn.Module:
-    kernels = config.synthesis_kernels
+    kernels = config.kernel_sizes
     if config.synthesis == "jpeg_like":
         return JPEGLikeSynthesis(kernels[0])
     if config.synthesis in _SHALLOW_SYNTHESES:

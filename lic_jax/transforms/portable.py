@@ -89,7 +89,7 @@ class PortableTransforms:
     @property
     def synthesis_halo(self) -> int:
         """Rows of latents that a pixel can see on either side, at most."""
-        layers = zip(self._config.synthesis_kernels, self._config.synthesis_strides, strict=True)
+        layers = zip(self._config.kernel_sizes, self._config.synthesis_strides, strict=True)
         reach = 0
         for kernel_size, stride in reversed(list(layers)):  # from pixels back to latents
             reach = -(-(reach + kernel_size) // stride)

@@ -178,7 +178,7 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
         else _density_shapes("latent_prior", config.latent_channels)
     )
     if config.synthesis in SHALLOW_SYNTHESES:
-        first, *last = config.synthesis_kernels
+        first, *last = config.kernel_sizes
         features = config.synthesis_channels[0] if last else 3
         layers = {"layer_0": (first, first, features, config.latent_channels)}
         if last:

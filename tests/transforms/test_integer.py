@@ -171,7 +171,7 @@ def test_hidden_channels_that_never_fire_are_left_out(trained):
     dead = {**layer, "bias": np.where(np.arange(len(layer["bias"])) % 3 == 0, -1e3, layer["bias"])}
     params = {**params, "hyper_synthesis": {**params["hyper_synthesis"], "layer_1": dead}}
     smaller, integers = to_integers(params["hyper_synthesis"], config, latents)
-    assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_channels[1] * 2 / 3
+    assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_layers[1][2] * 2 / 3
     check_integers(integers)
     mean, _ = integer_hyper_synthesis(np, integers, strides(smaller), latents)
     float_mean, _ = model.apply({"params": params}, latents, method="predict")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -209,3 +211,11 @@ def test_the_optimal_step_is_where_rate_and_distortion_balance(rd_lambda):
     cost = lambda step: -3 * np.log2(step) + rd_lambda * 255**2 * step**2 / 12
     step = optimal_step(rd_lambda)
     assert cost(step) < min(cost(0.99 * step), cost(1.01 * step))
+
+
+def test_what_a_configuration_leaves_open_follows_what_it_says():
+    """A command line changes one thing of the default model; the rest is then that thing's own."""
+    jpeg_like = dataclasses.replace(ModelConfig(), synthesis="jpeg_like")
+    assert jpeg_like.kernel_sizes == (18,)
+    narrow = dataclasses.replace(ModelConfig(), hyper_channels=48)
+    assert [width for _, _, width in narrow.hyper_synthesis_layers] == [48, 72, 640]

@@ -94,7 +94,7 @@ def test_any_published_transforms_have_a_configuration():
     )
     assert (config.analysis, config.synthesis, config.hyper_synthesis) == ("gdn", "two_layer", "jpeg_like")
     assert (config.analysis_channels, config.latent_channels) == ((192, 192, 192), 320)
-    assert (config.synthesis_channels, config.synthesis_kernels) == ((24,), (13, 5))
+    assert (config.synthesis_channels, config.kernel_sizes) == ((24,), (13, 5))
     for description, message in (
         ({"cls": "Nonsense"}, "published synthesis 'Nonsense' is unknown.*TwoLayerResSynthesis"),
         ({"cls": "TwoLayerResSynthesis", "res_type": "d2s"}, "res_type = d2s"),
