@@ -5,9 +5,11 @@ NumPy, constriction and Pillow at most. The other commands stand in `commands.py
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from lic_jax.errors import LicError
@@ -21,8 +23,16 @@ def decompress(stream: Path, image: Path, model: str = "default") -> None:
 
     check_image_path(image)
     data = read_bytes(stream)
-    bitstream.unpack(data)
+    with _naming(stream):
+        bitstream.unpack(data)
+    decoder = _decoder(model)
+    with _naming(stream):
+        pixels = decoder.decompress(data)
+    write_image(image, pixels)
 
+
+def _decoder(model: str):
+    """NumPy's decoder; JAX's for a deep synthesis, where JAX is installed."""
     from lic_jax import zoo
     from lic_jax.config import SHALLOW_SYNTHESES
 
@@ -31,7 +41,16 @@ def decompress(stream: Path, image: Path, model: str = "default") -> None:
         from lic_jax.codec import load
     else:
         from lic_jax.decoder import load_decoder as load
-    write_image(image, load(model).decompress(data))
+    return load(model)
+
+
+@contextlib.contextmanager
+def _naming(stream: Path) -> Iterator[None]:
+    """What is wrong with a stream is said of its file."""
+    try:
+        yield
+    except LicError as error:
+        raise LicError(f"{stream}: {error}") from error
 
 
 def info(stream: Path, as_json: bool = False) -> None:
@@ -41,7 +60,8 @@ def info(stream: Path, as_json: bool = False) -> None:
     from lic_jax.quantization.fixed_point import RATE_UNITS
 
     data = read_bytes(stream)
-    held = bitstream.unpack(data)
+    with _naming(stream):
+        held = bitstream.unpack(data)
     facts = {
         "file": str(stream),
         "width": held.width,

@@ -16,7 +16,7 @@ from lic_jax.entropy import coder
 from lic_jax.entropy.tables import factorized_tables, gaussian_tables
 from lic_jax.errors import LicError
 from lic_jax.transforms.portable import HYPER_HALO, PortableTransforms, bands, with_halo
-from lic_jax.zoo.bundle import Bundle, load_bundle
+from lic_jax.zoo.bundle import Bundle, load_receiver
 
 
 class CodingTables(NamedTuple):
@@ -151,4 +151,4 @@ def load_decoder(model: str = zoo.DEFAULT) -> Decoder:
     Raises:
       LicError: no such model, its file is damaged, or its synthesis needs JAX.
     """
-    return Decoder(load_bundle(zoo.path_of(model)))
+    return Decoder(load_receiver(zoo.path_of(model)))

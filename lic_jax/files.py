@@ -1,9 +1,26 @@
-"""Reading and writing whole files: errors in one line, and nothing half-written."""
+"""Reading and writing files: errors in one line, and nothing half-written."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lic_jax.errors import LicError
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read from.
+
+    Raises:
+      LicError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise LicError(f"{path} cannot be read ({error.strerror}); check the path") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -12,14 +29,15 @@ def read_bytes(path: Path) -> bytes:
     Raises:
       LicError: it cannot be read.
     """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise LicError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    with opened(path) as file:
+        return file.read()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes beside `path` and renames: whoever looks sees the old file or the whole new one.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write at; what is there in the end is renamed to `path`.
+
+    Whoever looks sees the old file or the whole new one, and an error leaves the old one alone.
 
     Raises:
       LicError: it cannot be written.
@@ -27,13 +45,25 @@ def write_bytes(path: Path, data: bytes) -> None:
     path = Path(path)
     if not path.name:
         raise LicError(f"{str(path)!r} is not the name of a file; give one")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        unfinished.write_bytes(data)
+        yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise LicError(f"{path} cannot be written ({error.strerror}); check the folder and its permissions") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+      LicError: it cannot be written.
+    """
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def make_folder(path: Path) -> None:

@@ -116,7 +116,10 @@ def test_every_bad_stream_has_its_error(lic, stream, tmp_path, capsys, how):
     capsys.readouterr()
     assert lic("decompress", bad, out) == 2
     error = capsys.readouterr().err
-    assert MESSAGES[how] in error and error.count("\n") == 1 and error.startswith("lic: ")
+    assert MESSAGES[how] in error and error.count("\n") == 1 and error.startswith(f"lic: {bad}: ")
+    if how != "other model":
+        assert lic("info", bad, with_model=False) == 2
+        assert capsys.readouterr().err == error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "bad.lic"]
 
 
@@ -141,6 +144,14 @@ def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
 def test_an_output_that_is_no_image_is_refused_before_work(lic, stream, tmp_path, capsys):
     assert lic("decompress", stream, tmp_path / "a.txt") == 2
     assert "does not end like an image" in capsys.readouterr().err
+
+
+def test_an_image_that_cannot_be_written_is_named(lic, stream, tmp_path, capsys):
+    for folder in (stream, tmp_path / "none"):
+        assert lic("decompress", stream, folder / "a.png") == 2
+        error = capsys.readouterr().err
+        assert f"{folder / 'a.png'} cannot be written" in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lic"]
 
 
 def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, capsys):

@@ -10,7 +10,7 @@ from PIL import Image
 from lic_jax import cli
 from lic_jax.codec import Codec
 from lic_jax.config import ModelConfig
-from lic_jax.decoder import Decoder
+from lic_jax.decoder import Decoder, load_decoder
 from lic_jax.errors import LicError
 from lic_jax.transforms import portable
 from lic_jax.zoo.bundle import load_bundle, save_bundle
@@ -104,8 +104,6 @@ def test_a_deep_synthesis_needs_jax(codec, tiny_config):
 
 
 def test_another_models_stream_is_refused(codec, photographs):
-    from lic_jax.decoder import load_decoder
-
     with pytest.raises(LicError, match="made by model"):
         load_decoder().decompress(codec.compress(photographs[0], 1))
 
@@ -130,7 +128,8 @@ def run_bare(site, *arguments):
     code = (
         f"import sys; sys.path = [{str(site)!r}, *(p for p in sys.path if 'packages' not in p and p)]; "
         "from lic_jax.cli import main; code = main(sys.argv[1:]); "
-        "print('FOREIGN', sorted({'jax', 'flax', 'tyro', 'safetensors', 'jaxtyping', 'scipy'} & set(sys.modules))); "
+        "foreign = {'jax', 'flax', 'tyro', 'safetensors', 'jaxtyping', 'scipy', 'PIL.WebPImagePlugin'}; "
+        "print('FOREIGN', sorted(foreign & set(sys.modules))); "
         "sys.exit(code)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -151,9 +150,12 @@ def test_a_device_without_any_framework_decodes(bare, photographs, codec, tiny_m
     assert process.returncode == 2 and "this installation decodes only" in process.stderr
 
 
+def test_a_decoder_leaves_the_encoders_weights_on_the_disk(tiny_model_file):
+    assert load_decoder(tiny_model_file).bundle.params.keys() == {"hyper_prior", "hyper_synthesis", "synthesis"}
+
+
 def test_the_shipped_models_streams_decode_in_numpy(photographs):
     from lic_jax.codec import load
-    from lic_jax.decoder import load_decoder
 
     data = load().compress(photographs[1], 2.5)
     assert largest_difference(load_decoder().decompress(data), load().decompress(data)) <= 1

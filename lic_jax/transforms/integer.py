@@ -158,8 +158,8 @@ def check_integers(params: dict) -> None:
         exact = scale.dtype == np.float32 and powers
         if exact and name != "input_scale":
             largest = INPUT_MAX if name == "layer_0" else ACTIVATION_MAX
-            kernel, bias = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)
-            sums = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias)
+            kernel, bias = layer["kernel"], layer["bias"]
+            sums = np.abs(kernel).sum(axis=(0, 1, 3), dtype=np.float64) * largest + np.abs(bias)
             whole = np.all(kernel == np.rint(kernel)) and np.all(bias == np.rint(bias))
             exact = whole and np.abs(kernel).max() <= WEIGHT_MAX and sums.max() < SUM_LIMIT
         if not exact:

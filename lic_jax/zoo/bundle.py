@@ -1,7 +1,10 @@
-"""A codec's model as one file: configuration, weights and the fitted quantizers of every rate. NumPy alone reads it."""
+"""A codec's model as one file: configuration, weights and the fitted quantizers of every rate. NumPy alone reads it.
+
+A receiver reads of the file what it computes with, and a stream's fingerprint is the hash of that: an encoder can be
+improved, and the streams of the old one still decode. The whole file has a digest (`zoo.weights`), for the sender.
+"""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +14,13 @@ from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import RATE_UNITS, FixedPointQuantizer, at_rate
 from lic_jax.transforms.integer import check_integers
-from lic_jax.zoo.weights import flatten, load_weights, save_weights
+from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, sha256, unflatten
+
+RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
+"""The weights that a receiver computes with, where a model has them."""
+
+_SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_input")
+"""What of a configuration concerns the sender alone."""
 
 _HALF_PRECISION_FROM = 1024
 """Kernels of at least this many weights are stored in half precision; a hyper synthesis' integers fit it exactly."""
@@ -19,15 +28,16 @@ _HALF_PRECISION_FROM = 1024
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
-    """Everything that sender and receiver must share.
+    """Everything that sender and receiver must share, and the sender's own weights unless a receiver loaded it.
 
     Attributes:
       config: the architecture.
-      params: the anchor's weights, float32.
+      params: the anchor's weights, float32; `RECEIVER_PARTS` alone if `load_receiver` read them.
       rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
       latent_quantizers, hyper_quantizers: one of each per fitted rate.
-      fingerprint: 4 bytes of a hash over what a receiver computes with: configuration, weights, quantizers.
+      fingerprint: 4 bytes of a hash over what a receiver computes with: its share of configuration and weights, and
+        the quantizers.
     """
 
     config: ModelConfig
@@ -63,22 +73,24 @@ def in_stored_precision(params: dict) -> dict:
 
     Quantizers must be fitted to these, not to the weights before rounding.
     """
-    return {name: _stored(leaf, np.float32) for name, leaf in params.items()}
+    return unflatten({name: _stored(leaf).astype(np.float32) for name, leaf in flatten(params).items()})
 
 
-def _stored(leaf, dtype) -> dict | np.ndarray:
-    if isinstance(leaf, dict):
-        return {name: _stored(inner, dtype) for name, inner in leaf.items()}
-    leaf = np.asarray(leaf, np.float32)
-    return leaf.astype(np.float16).astype(dtype) if leaf.ndim > 1 and leaf.size >= _HALF_PRECISION_FROM else leaf
+def _stored(leaf: np.ndarray) -> np.ndarray:
+    half = leaf.ndim > 1 and leaf.size >= _HALF_PRECISION_FROM
+    return leaf.astype(np.float16 if half else np.float32)
 
 
-def _fingerprint(config: str, arrays: dict[str, np.ndarray]) -> bytes:
-    digest = hashlib.sha256(config.encode())
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).astype(arrays[name].dtype.newbyteorder("<")).tobytes())
-    return digest.digest()[:4]
+def _fingerprint(config: str, tree: dict) -> bytes:
+    """The hash that docs/bitstream.md specifies.
+
+    Args:
+      config: the configuration's JSON text.
+      tree: params and quantizers as they are stored; the sender's parts are passed over.
+    """
+    entries = {name: value for name, value in json.loads(config).items() if name not in _SENDER_ENTRIES}
+    parts = {name: tree["params"][name] for name in RECEIVER_PARTS if name in tree["params"]}
+    return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
 
 
 def _stack(quantizers) -> dict[str, np.ndarray]:
@@ -99,43 +111,59 @@ def save_bundle(
 ) -> None:
     """Writes a codec's model as safetensors."""
     tree = {
-        "params": {name: _stored(leaf, np.float16) for name, leaf in params.items()},
+        "params": unflatten({name: _stored(leaf) for name, leaf in flatten(params).items()}),
         "quantizers": {"latent": _stack(latent_quantizers), "hyper_latent": _stack(hyper_quantizers)},
     }
-    fingerprint = _fingerprint(config.to_json(), flatten(tree))
     metadata = {
         "config": config.to_json(),
         "rd_lambda": repr(rd_lambda),
         "lambdas": json.dumps(list(lambdas)),
-        "fingerprint": fingerprint.hex(),
+        "fingerprint": _fingerprint(config.to_json(), tree).hex(),
     }
     save_weights(path, tree, metadata)
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Reads a codec's model.
+    """Reads a codec's model, all of it.
 
     Raises:
       LicError: no such file, not a model, an anchor without quantizers, or damaged.
     """
-    tree, metadata = load_weights(path)
+    return _bundle(path, *load_weights(path))
+
+
+def load_receiver(path: Path) -> Bundle:
+    """Reads of a codec's model what a receiver computes with, and nothing else of the file.
+
+    Raises:
+      LicError: no such file, not a model, an anchor without quantizers, or damaged in what is read.
+    """
+    return _bundle(path, *load_part(path, (*(f"params/{part}/" for part in RECEIVER_PARTS), "quantizers/")))
+
+
+def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
     if "quantizers" not in tree or "config" not in metadata:
         raise LicError(f"{path} holds no quantizers; fit some with `lic refit` and use the file that it writes")
+    if "digest" not in metadata:
+        raise LicError(f"{path} was written by an earlier lic (it has no digest); write it again with `lic refit`")
     missing = [name for name in ("rd_lambda", "lambdas", "fingerprint") if name not in metadata]
     if missing:
         raise LicError(f"{path} is damaged (it does not say its {missing[0]}); copy it again")
     config = ModelConfig.from_json(metadata["config"])
-    fingerprint = _fingerprint(metadata["config"], flatten(tree))
-    if fingerprint.hex() != metadata["fingerprint"]:
-        raise LicError(f"{path} is damaged (its fingerprint is not that of its contents); copy it again")
     if not isinstance(tree.get("params"), dict):
         raise LicError(f"{path} is damaged (it holds no weights); copy it again")
-    if not all(np.all(np.isfinite(leaf)) for leaf in flatten(tree["params"]).values()):
+    fingerprint = _fingerprint(metadata["config"], tree)
+    if fingerprint.hex() != metadata["fingerprint"]:
+        raise LicError(
+            f"{path} is damaged (its fingerprint is not that of what a receiver computes with); copy it again"
+        )
+    params = {name: leaf.astype(np.float32) for name, leaf in flatten(tree["params"]).items()}
+    if not all(np.all(np.isfinite(leaf)) for leaf in params.values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
     if not config.is_exact:
         raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
-    params = {name: _stored(leaf, np.float32) for name, leaf in tree["params"].items()}
     _check_receiver(path, config, params)
+    params = unflatten(params)
     if config.has_hyper_latent:
         check_integers(params["hyper_synthesis"])
     try:
@@ -167,8 +195,13 @@ def load_bundle(path: Path) -> Bundle:
     )
 
 
-def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
+def _check_receiver(path: Path, config: ModelConfig, params: dict[str, np.ndarray]) -> None:
     """Raises LicError unless every array that a receiver computes with is there, in the configuration's shape.
+
+    Args:
+      path: of the file.
+      config: what it says it holds.
+      params: the arrays by name, as `flatten` names them.
 
     Deep syntheses, which only JAX runs, are left to it.
     """
@@ -190,7 +223,7 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict) -> None:
         for name, shape in layers.items():
             expected[f"synthesis/{name}/kernel"], expected[f"synthesis/{name}/bias"] = shape, (shape[2],)
     parts = {name.split("/")[0] for name in expected}
-    found = {name: leaf.shape for name, leaf in flatten(params).items() if name.split("/")[0] in parts}
+    found = {name: leaf.shape for name, leaf in params.items() if name.split("/")[0] in parts}
     if found != expected:
         name = min(found.items() ^ expected.items())[0]
         raise LicError(

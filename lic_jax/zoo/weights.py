@@ -3,14 +3,19 @@
 Writing takes the library; reading, which a device does that only decodes, needs NumPy alone.
 """
 
+import contextlib
+import hashlib
 import json
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from lic_jax.errors import LicError
-from lic_jax.files import make_folder, read_bytes, write_bytes
+from lic_jax.files import make_folder, opened, write_bytes
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
@@ -38,29 +43,40 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
 
 
 def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
-    """Writes a tree of arrays as safetensors, whole or not at all."""
+    """Writes a tree of arrays as safetensors, whole or not at all; the entry `digest` joins its metadata."""
     from safetensors.numpy import save as serialize
 
     path = Path(path)
     make_folder(path.parent)
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}
-    write_bytes(path, serialize(arrays, metadata))
+    write_bytes(path, serialize(arrays, {**metadata, "digest": _digest(metadata, arrays)}))
 
 
 def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
     """Reads a weights file: (tree of arrays, metadata).
 
     Raises:
+      LicError: no such file, not a safetensors file, or not as it was written: its digest, if it has one, says so.
+    """
+    tree, metadata = load_part(path, ("",))
+    if "digest" in metadata and metadata["digest"] != _digest(metadata, flatten(tree)):
+        raise LicError(f"{path} is damaged (its digest is not that of its contents); copy it again")
+    return tree, metadata
+
+
+def load_part(path: Path, prefixes: tuple[str, ...]) -> tuple[dict, dict[str, str]]:
+    """Reads of a weights file the arrays whose names begin with one of the prefixes: (tree of arrays, metadata).
+
+    The other arrays' bytes are not read, so the digest is not checked.
+
+    Raises:
       LicError: no such file, or not a safetensors file.
     """
-    data = _read(path)
-    try:
-        header, body = _header(data), data[8 + int.from_bytes(data[:8], "little") :]
-        metadata = _metadata(header)
-        _check_tiling(body, header)
-        return unflatten({name: _array(body, entry) for name, entry in header.items()}), metadata
-    except _MALFORMED as error:
-        raise _foreign(path, error) from error
+    with _malformed_named(path), _opened(path) as file:
+        entries, metadata = _header(file)
+        body = file.tell()
+        flat = {name: _array(file, body, entry) for name, entry in entries.items() if name.startswith(prefixes)}
+        return unflatten(flat), metadata
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -69,10 +85,20 @@ def load_metadata(path: Path) -> dict[str, str]:
     Raises:
       LicError: no such file, or not a safetensors file.
     """
-    try:
-        return _metadata(_header(_read(path)))
-    except _MALFORMED as error:
-        raise _foreign(path, error) from error
+    with _malformed_named(path), _opened(path) as file:
+        return _header(file)[1]
+
+
+def sha256(text: str, arrays: dict[str, np.ndarray]) -> bytes:
+    """The hash of a text and of arrays: the text, then each array's name and bytes, in the order of their names.
+
+    Texts are in UTF-8, arrays little-endian and row-major.
+    """
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.digest()
 
 
 _MALFORMED = (AttributeError, KeyError, IndexError, OverflowError, RecursionError, TypeError, ValueError)
@@ -84,45 +110,62 @@ _DTYPES = {
 """safetensors' names of types."""
 
 
-def _read(path: Path) -> bytes:
+def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
+    """In hexadecimal digits, over all that a file says: metadata (but the digest), types, shapes and values."""
+    said = {name: text for name, text in metadata.items() if name != "digest"}
+    layout = {name: [array.dtype.newbyteorder("<").str, *array.shape] for name, array in arrays.items()}
+    return sha256(json.dumps([said, layout], sort_keys=True), arrays).hex()
+
+
+@contextlib.contextmanager
+def _malformed_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except LicError:
+        raise
+    except _MALFORMED as error:
+        raise LicError(f"{path} is not a weights file of lic ({error}); train or copy it again") from error
+
+
+def _opened(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
     if not Path(path).is_file():
         raise LicError(f"no weights file {path}; name a shipped model or a file written by `lic train` or `lic refit`")
-    return read_bytes(path)
+    return opened(path)
 
 
-def _header(data: bytes) -> dict:
-    """The JSON header of a safetensors file: 8 bytes of length, the text, then the arrays' bytes."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
-        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
-    return dict(json.loads(data[8 : 8 + length]))
+def _header(file: BinaryIO) -> tuple[dict[str, dict], dict[str, str]]:
+    """What a safetensors file says of itself: (an entry an array, metadata). Leaves the file at the arrays' bytes.
 
-
-def _metadata(header: dict) -> dict[str, str]:
-    metadata = header.pop("__metadata__", None) or {}
+    It is 8 bytes of length, a JSON text, then the arrays.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if length > size - 8:
+        raise ValueError(f"a header of {length} bytes in a file of {size}")
+    entries = dict(json.loads(file.read(length)))
+    metadata = entries.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("metadata that is no text")
-    return metadata
+    _check_tiling(entries, size - file.tell())
+    return entries, metadata
 
 
-def _check_tiling(body: bytes, header: dict) -> None:
+def _check_tiling(entries: dict[str, dict], size: int) -> None:
     """Arrays lie one behind the other: none is read twice, so a file makes no more arrays than it has bytes."""
     end = 0
-    for start, stop in sorted(entry["data_offsets"] for entry in header.values()):
+    for start, stop in sorted(entry["data_offsets"] for entry in entries.values()):
         if start != end:
             raise ValueError(f"bytes {end} to {start} belong to no array or to two")
         end = stop
-    if end != len(body):
-        raise ValueError(f"{len(body) - end} bytes belong to no array")
+    if end != size:
+        raise ValueError(f"{size - end} bytes belong to no array")
 
 
-def _array(body: bytes, entry: dict) -> np.ndarray:
+def _array(file: BinaryIO, body: int, entry: dict) -> np.ndarray:
+    """The array of an entry whose offsets count from `body`."""
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     start, stop = entry["data_offsets"]
-    if min((0, *shape)) < 0 or not 0 <= start <= stop <= len(body) or stop - start != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"an array of shape {list(shape)} in bytes {start} to {stop} of {len(body)}")
-    return np.frombuffer(body[start:stop], dtype).reshape(shape).copy()
-
-
-def _foreign(path: Path, error: Exception) -> LicError:
-    return LicError(f"{path} is not a weights file of lic ({error}); train or copy it again")
+    if min((0, *shape)) < 0 or start > stop or stop - start != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"an array of shape {list(shape)} in bytes {start} to {stop}")
+    file.seek(body + start)
+    return np.frombuffer(bytearray(file.read(stop - start)), dtype).reshape(shape)

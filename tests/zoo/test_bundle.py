@@ -1,10 +1,13 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lic_jax.errors import LicError
-from lic_jax.zoo.bundle import load_bundle, save_bundle
-from lic_jax.zoo.weights import load_weights, save_weights
+from lic_jax.zoo.bundle import load_bundle, load_receiver, save_bundle
+from lic_jax.zoo.weights import flatten, load_weights, save_weights
 
 
 @pytest.fixture
@@ -23,6 +26,78 @@ def rewritten(tiny_model_file, tmp_path):
 
 def test_a_rewritten_file_is_the_same_model(rewritten, tiny_model_file):
     assert load_bundle(rewritten()).fingerprint == load_bundle(tiny_model_file).fingerprint
+
+
+def test_a_receiver_loads_its_share_of_the_same_model(tiny_model_file):
+    whole, share = load_bundle(tiny_model_file), load_receiver(tiny_model_file)
+    assert (share.fingerprint, share.config, share.lambdas) == (whole.fingerprint, whole.config, whole.lambdas)
+    assert share.params.keys() == {"hyper_prior", "hyper_synthesis", "synthesis"}
+    expected = flatten(whole.params)
+    for name, leaf in flatten(share.params).items():
+        np.testing.assert_array_equal(leaf, expected[name])
+
+
+@pytest.fixture
+def resaved(tiny_model_file, tmp_path):
+    """The tiny model's file after a change of its parameters or its configuration."""
+
+    def resave(change, **entries):
+        bundle = load_bundle(tiny_model_file)
+        change(bundle.params)
+        path = tmp_path / "changed.safetensors"
+        quantizers = bundle.latent_quantizers, bundle.hyper_quantizers
+        save_bundle(
+            path, dataclasses.replace(bundle.config, **entries), bundle.params, 0.01, bundle.lambdas, *quantizers
+        )
+        return path
+
+    return resave
+
+
+def test_another_encoder_is_the_same_model_to_a_receiver(resaved, tiny_model_file):
+    """So a better encoder orphans no stream."""
+
+    def improve(params):
+        params["analysis"] = {"other": np.ones((3, 4))}
+
+    path = resaved(improve, analysis="elic", block_transform=False)
+    assert load_bundle(path).fingerprint == load_receiver(path).fingerprint == load_bundle(tiny_model_file).fingerprint
+
+
+@pytest.mark.parametrize("part", ["hyper_prior", "hyper_synthesis", "synthesis"])
+def test_another_receiver_is_another_model(resaved, tiny_model_file, part):
+    def change(params):
+        tree = params[part]
+        while isinstance(tree, dict):
+            tree = tree["bias_0" if part == "hyper_prior" else "bias" if "bias" in tree else "layer_0"]
+        tree[0] += 1
+
+    assert load_receiver(resaved(change)).fingerprint != load_receiver(tiny_model_file).fingerprint
+
+
+def test_damage_is_seen_by_whoever_reads_it(tiny_model_file, tmp_path):
+    tree, metadata = load_weights(tiny_model_file)
+    for name in flatten(tree):
+        flat = flatten(tree)
+        flat[name] = flat[name] + np.ones((), flat[name].dtype)
+        path = tmp_path / "damaged.safetensors"
+        save_file(flat, path, metadata)
+        with pytest.raises(LicError, match=r"is damaged \(its digest"):
+            load_bundle(path)
+        if "analysis" in name:
+            load_receiver(path)
+        else:
+            with pytest.raises(LicError, match=r"is damaged \(its fingerprint"):
+                load_receiver(path)
+
+
+@pytest.mark.parametrize("load", [load_bundle, load_receiver])
+def test_a_file_of_an_earlier_version_is_named_so(tiny_model_file, tmp_path, load):
+    tree, metadata = load_weights(tiny_model_file)
+    del metadata["digest"]
+    save_file(flatten(tree), tmp_path / "old.safetensors", metadata)
+    with pytest.raises(LicError, match="was written by an earlier lic"):
+        load(tmp_path / "old.safetensors")
 
 
 @pytest.mark.parametrize("name", ["rd_lambda", "lambdas", "fingerprint"])

@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from lic_jax.errors import LicError
-from lic_jax.zoo.weights import flatten, load_weights, save_weights, unflatten
+from lic_jax.zoo.weights import flatten, load_metadata, load_part, load_weights, save_weights, unflatten
 
 TREE = {
     "analysis": {
@@ -58,8 +59,58 @@ def test_what_is_loaded_is_what_was_saved(tmp_path_factory, tree, metadata):
     path = tmp_path_factory.mktemp("weights") / "some.safetensors"
     save_weights(path, tree, metadata)
     found, found_metadata = load_weights(path)
+    assert load_metadata(path) == found_metadata
     assert_same(found, tree)
+    assert found_metadata.pop("digest")
     assert found_metadata == metadata
+
+
+@settings(deadline=None, max_examples=50)
+@given(trees, st.lists(names, max_size=3))
+def test_a_part_is_what_is_named_so(tmp_path_factory, tree, prefixes):
+    path = tmp_path_factory.mktemp("weights") / "some.safetensors"
+    save_weights(path, tree, METADATA)
+    found, metadata = load_part(path, tuple(prefixes))
+    expected = {name: leaf for name, leaf in flatten(tree).items() if name.startswith(tuple(prefixes))}
+    assert_same(found, unflatten(expected))
+    assert metadata == load_metadata(path)
+
+
+def test_of_a_part_and_of_metadata_nothing_else_is_read(tmp_path):
+    """Not a page of it: a file whose rest is a hole of 64 gigabytes is read in no time."""
+    save_weights(tmp_path / "weights", {"a": np.arange(3), "b": np.ones(5)}, METADATA)
+    text, body = split(tmp_path / "weights")
+    header = json.loads(text)
+    header["c"] = {"dtype": "U8", "shape": [2**36], "data_offsets": [len(body), len(body) + 2**36]}
+    (tmp_path / "huge").write_bytes(raw(header, body))
+    os.truncate(tmp_path / "huge", len(raw(header, body)) + 2**36)
+    found, metadata = load_part(tmp_path / "huge", ("a", "b"))
+    assert_same(found, {"a": np.arange(3), "b": np.ones(5)})
+    assert load_metadata(tmp_path / "huge") == metadata
+
+
+def split(path):
+    """(header text, body) of a safetensors file."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return data[8:end], data[end:]
+
+
+def test_whatever_is_changed_in_a_file_the_digest_says_so(tmp_path):
+    path = tmp_path / "weights"
+    save_weights(path, TREE, METADATA)
+    text, body = split(path)
+    for old, new in ((b"[2,3,4]", b"[3,2,4]"), (b"I64", b"U64"), (b"second line", b"other line."), (b"bias", b"bigs")):
+        assert text.count(old) == 1
+        path.write_bytes(struct.pack("<Q", len(text)) + text.replace(old, new) + body)
+        with pytest.raises(LicError, match=r"is damaged \(its digest"):
+            load_weights(path)
+    for position in range(0, len(body), 5):
+        damaged = bytearray(body)
+        damaged[position] ^= 1
+        path.write_bytes(struct.pack("<Q", len(text)) + text + damaged)
+        with pytest.raises(LicError, match=r"is damaged \(its digest"):
+            load_weights(path)
 
 
 def test_arrays_of_any_layout_and_of_jax_are_saved_by_their_values(tmp_path):
