@@ -8,6 +8,8 @@ A matrix product of integers whose sums stay below 2²⁴ is exact in float32, i
 libraries may take shortcuts that are not. No framework is imported here: the array module is an argument.
 """
 
+import numpy as np
+
 
 def first_tap(kernel_size: int, stride: int) -> int:
     """The kernel row that lands on an input position's own first output row, with SAME padding."""
@@ -58,25 +60,24 @@ def product(inputs, matrix):
     return (inputs.reshape(-1, inputs.shape[-1]) @ matrix).reshape(*inputs.shape[:-1], matrix.shape[-1])
 
 
-def transposed_convolution_sums(xp, inputs, kernel, stride: int):
-    """The same by one matrix product to all taps of each input position, added where they land.
+def transposed_convolution_sums(inputs, kernel, stride: int):
+    """`transposed_convolution_products` in NumPy by a matrix product a tap and block, added where it lands.
 
-    Lighter than `transposed_convolution_products` where outputs are few: it gathers no inputs.
+    Lighter where outputs are few: it gathers no inputs.
     """
     batch, height, width, in_channels = inputs.shape
     kernel_size, _, out_channels, _ = kernel.shape
     taps = -(-kernel_size // stride)
     missing = taps * stride - kernel_size
-    padded = xp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
+    padded = np.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
     by_tap = padded.reshape(taps, stride, taps, stride, out_channels, in_channels).transpose(0, 2, 5, 1, 3, 4)
-    blocks = 0
+    blocks = np.zeros((batch, height + taps - 1, width + taps - 1, stride**2 * out_channels), inputs.dtype)
     for row in range(taps):
         for column in range(taps):
             weights = by_tap[row, column].reshape(in_channels, -1)
-            margins = ((0, 0), (row, taps - 1 - row), (column, taps - 1 - column), (0, 0))
-            blocks = blocks + xp.pad(product(inputs, weights), margins)
+            blocks[:, row : row + height, column : column + width] += product(inputs, weights)
     blocks = blocks.reshape(batch, height + taps - 1, width + taps - 1, stride, stride, out_channels)
-    return blocks_to_image(xp, [[blocks]], kernel_size, stride, height, width)
+    return blocks_to_image(np, [[blocks]], kernel_size, stride, height, width)
 
 
 def transposed_convolution_products(xp, inputs, kernel, stride: int):

@@ -83,7 +83,7 @@ class PortableTransforms:
             return _transposed(latent, layers["layer_0"], LATENT_STRIDE)
         hidden = _inverse_gdn1(_transposed(latent, layers["layer_0"], 8), layers["inverse_gdn"])
         if "residual" in layers:
-            hidden = hidden + _transposed(latent, layers["residual"], 8)
+            hidden += _transposed(latent, layers["residual"], 8)
         return _transposed(hidden, layers["layer_1"], 2)
 
     @property
@@ -105,9 +105,12 @@ def _zero_and_channel(channels: int, hyper_latent: Float[np.ndarray, "1 rows col
 
 def _transposed(inputs: np.ndarray, layer: dict, stride: int) -> np.ndarray:
     kernel = layer["kernel"]
-    few_outputs = kernel.shape[2] * stride**2 < kernel.shape[3]
-    form = transposed_convolution_sums if few_outputs else transposed_convolution_products
-    return form(np, inputs, kernel, stride) + layer["bias"]
+    if kernel.shape[2] * stride**2 < kernel.shape[3]:
+        outputs = transposed_convolution_sums(inputs, kernel, stride)
+    else:
+        outputs = transposed_convolution_products(np, inputs, kernel, stride)
+    outputs += layer["bias"]
+    return outputs
 
 
 def _inverse_gdn1(inputs: np.ndarray, params: dict) -> np.ndarray:
@@ -115,4 +118,7 @@ def _inverse_gdn1(inputs: np.ndarray, params: dict) -> np.ndarray:
     beta = np.maximum(params["beta_root"], (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
     gamma = np.maximum(params["gamma_root"], _PEDESTAL**0.5) ** 2 - _PEDESTAL
     beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)
-    return inputs * (beta + product(np.abs(inputs), gamma))
+    gain = product(np.abs(inputs), gamma)
+    gain += beta
+    gain *= inputs
+    return gain

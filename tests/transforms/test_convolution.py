@@ -21,7 +21,6 @@ FORMS = (
     transposed_convolution_phase_groups,
     transposed_convolution,
     functools.partial(transposed_convolution_products, jnp),
-    functools.partial(transposed_convolution_sums, jnp),
 )
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
@@ -64,15 +63,22 @@ def test_every_form_is_the_transposed_convolution_with_its_gradients(kernel_size
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), KERNELS_AND_STRIDES)
-@pytest.mark.parametrize("form", [transposed_convolution_products, transposed_convolution_sums])
+@pytest.mark.parametrize(
+    "form",
+    [
+        functools.partial(transposed_convolution_products, np),
+        functools.partial(transposed_convolution_products, jnp),
+        transposed_convolution_sums,
+    ],
+    ids=["products, NumPy", "products, JAX", "sums"],
+)
 def test_numpy_and_jax_give_the_same_integers(form, kernel_size, stride):
     """Sums below 2²⁴ are exact in float32, whatever the order."""
     rng = np.random.default_rng(0)
     inputs = rng.integers(-128, 256, (2, 3, 5, 4)).astype(np.float32)
     kernel = rng.integers(-255, 256, (kernel_size, kernel_size, 3, 4)).astype(np.float32)
     expected = jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)
-    for found in (form(np, inputs, kernel, stride), form(jnp, inputs, kernel, stride)):
-        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(form(inputs, kernel, stride), expected)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), [(13, 8), (18, 16), (5, 2)])
