@@ -1,6 +1,8 @@
+import importlib.util
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from lic_jax.config import ModelConfig
 from lic_jax.decoder import Decoder, load_decoder
 from lic_jax.errors import LicError
 from lic_jax.transforms import portable
-from lic_jax.zoo.bundle import load_bundle, save_bundle
+from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,6 +87,55 @@ def test_bands_make_no_difference(codec, decoder, photographs, monkeypatch):
         assert largest_difference(decoder.decompress(data), whole) <= 1
         for found, expected in zip(decoder.symbols(data), symbols, strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_bands_bound_the_memory(decoder, monkeypatch):
+    """Beyond the image and its symbols, memory is a band's: an eighth of the image takes far less than all at once."""
+    data = benchmark("memory").random_stream(decoder, 512, 1024, 1)
+    peaks = []
+    for band_pixels in (512 * 1024, 64 * 1024):
+        monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
+        tracemalloc.start()
+        decoder.decompress(data)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] / 3
+
+
+@pytest.mark.parametrize("band_pixels", [1, portable.BAND_PIXELS])
+def test_a_model_may_have_more_tables_than_a_byte_counts(monkeypatch, band_pixels):
+    monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
+    config = ModelConfig(prior="factorized", latent_channels=300, synthesis="jpeg_like", synthesis_channels=())
+    decoder = Decoder(Bundle(config, {"synthesis": {}}, 0.01, (), (), (), b""))
+    _, index = decoder.mean_and_table_index(np.zeros((1, 2, 1, 0), np.float32))
+    np.testing.assert_array_equal(index, np.broadcast_to(np.arange(300), (1, 8, 4, 300)))
+
+
+def benchmark(name):
+    """A benchmark's own functions."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("synthesis", "kernels", "rows"),
+    [("two_layer", (13, 5), 1), ("two_layer", (8, 5), 1), ("two_layer", (26, 5), 2), ("jpeg_like", (18,), 1)],
+)
+def test_a_pixel_sees_as_far_as_the_halo_and_no_further(synthesis, kernels, rows):
+    width = (3,) if synthesis == "jpeg_like" else (2, 3)
+    layers = {
+        f"layer_{index}": {"kernel": np.ones((size, size, out, 2), np.float32), "bias": np.zeros(out, np.float32)}
+        for index, (size, out) in enumerate(zip(kernels, width, strict=True))
+    }
+    layers["inverse_gdn"] = {"beta_root": np.ones(2, np.float32), "gamma_root": np.ones((2, 2), np.float32)}
+    config = ModelConfig(latent_channels=2, synthesis=synthesis, synthesis_channels=2, synthesis_kernels=kernels)
+    transforms = portable.PortableTransforms(config, {"hyper_synthesis": {}, "synthesis": layers})
+    latent = np.zeros((1, 9, 3, 2), np.float32)
+    latent[:, 4] = 1
+    seen = np.flatnonzero(np.any(transforms.synthesize(latent) != 0, axis=(0, 2, 3))) // 16
+    assert (4 - seen.min(), seen.max() - 4) == (rows, rows) and transforms.synthesis_halo == rows
 
 
 def test_symbols_sought_in_pieces_are_the_same(codec, decoder, photographs, monkeypatch):

@@ -13,7 +13,12 @@ from lic_jax.arrays import Float, Int
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER, SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.transforms.integer import integer_hyper_synthesis
-from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_sums
+from lic_jax.transforms.phases import (
+    first_tap,
+    product,
+    transposed_convolution_products,
+    transposed_convolution_sums,
+)
 
 BAND_PIXELS = 1 << 21
 """A band has about so many pixels: two megapixels, 200 MB of intermediate values."""
@@ -88,11 +93,12 @@ class PortableTransforms:
 
     @property
     def synthesis_halo(self) -> int:
-        """Rows of latents that a pixel can see on either side, at most."""
+        """Rows of latents that a pixel can see on either side."""
         layers = zip(self._config.kernel_sizes, self._config.synthesis_strides, strict=True)
         reach = 0
         for kernel_size, stride in reversed(list(layers)):  # from pixels back to latents
-            reach = -(-(reach + kernel_size) // stride)
+            before = first_tap(kernel_size, stride)
+            reach = (reach + max(kernel_size - 1 - before, stride - 1 + before)) // stride
         return reach
 
 
