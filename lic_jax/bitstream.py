@@ -25,7 +25,7 @@ class Stream:
     """What a file says.
 
     Attributes:
-      fingerprint: 4 bytes that name the model (weights, quantizers and all).
+      fingerprint: 4 bytes that name what a receiver of the model computes with.
       height, width: of the image, before padding; pixels.
       rate_units: the rate in units of 1/256; 256 is the distance between two fitted quantizers.
       hyper_latent, latent: the two coded segments.
