@@ -44,8 +44,9 @@ def _analysis(config: ModelConfig) -> nn.Module:
 
 
 def _hyper_synthesis(config: ModelConfig) -> nn.Module:
-    kind = IntegerHyperSynthesis if config.hyper_arithmetic == "integer" else HyperSynthesis
-    return kind(config.hyper_synthesis_layers)
+    if config.hyper_arithmetic == "integer":
+        return IntegerHyperSynthesis(config.hyper_synthesis_layers, config.scale_output)
+    return HyperSynthesis(config.hyper_synthesis_layers)
 
 
 def _synthesis(config: ModelConfig) -> nn.Module:

@@ -15,9 +15,15 @@ def additive_noise(
     return values + step * jax.random.uniform(key, values.shape, values.dtype, -0.5, 0.5)
 
 
+@jax.custom_jvp
 def straight_through(values: Float[Array, "*shape"], hard: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
-    return jax.lax.stop_gradient(hard) + (values - jax.lax.stop_gradient(values))
+    """Exactly `hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
+    return hard
+
+
+@straight_through.defjvp
+def _straight_through_derivative(primals, tangents):
+    return straight_through(*primals), tangents[0]
 
 
 def straight_through_round(
@@ -25,14 +31,3 @@ def straight_through_round(
 ) -> Float[Array, "*shape"]:
     """The nearest multiple of `step`, with the gradient of the identity."""
     return straight_through(values, step * jnp.round(values / step))
-
-
-@jax.custom_jvp
-def straight_through_floor(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """⌊v⌋ whose gradient is that of the identity; the value is exactly the floor."""
-    return jnp.floor(values)
-
-
-@straight_through_floor.defjvp
-def _straight_through_floor_derivative(primals, tangents):
-    return straight_through_floor(*primals), tangents[0]

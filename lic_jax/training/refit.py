@@ -32,7 +32,7 @@ from lic_jax.training import data
 from lic_jax.training.klt import PATCH, optimal_step
 from lic_jax.training.objective import RateDistortion, bits, mean_squared_error, psnr
 from lic_jax.training.settings import LAMBDAS, RefitSettings
-from lic_jax.transforms.integer import check_has_integer_form, to_integers
+from lic_jax.transforms.integer import to_integers
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
 
@@ -369,7 +369,6 @@ def refit_anchor(
     if "config" not in metadata or "rd_lambda" not in metadata:
         raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
     config = ModelConfig.from_json(metadata["config"])
-    check_has_integer_form(config)
     try:
         anchor_lambda = float(metadata["rd_lambda"])
     except ValueError as error:

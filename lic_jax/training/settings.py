@@ -5,7 +5,6 @@ from typing import Literal
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.transforms.integer import check_has_integer_form
 
 LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 """The trade-offs of the published models, low rate first."""
@@ -71,7 +70,6 @@ class AnchorSettings:
             raise LicError(
                 "a hyper synthesis in integers cannot be trained; train in float, `lic refit` makes integers"
             )
-        check_has_integer_form(self.model)
         linear = self.model.block_transform or self.model.analysis == "linear"
         if self.hyperprior_steps and not linear and self.start is None:
             raise LicError(

@@ -1,10 +1,12 @@
 """Hyper transforms: the side information that tells the receiver the mean and scale of every latent."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lic_jax.quantization.rounding import straight_through_floor
+from lic_jax.quantization.rounding import straight_through
 from lic_jax.transforms.integer import through_integer_layers
 from lic_jax.transforms.layers import Convolution, IntegerTransposedConvolution, TransposedConvolution
 
@@ -60,9 +62,11 @@ class IntegerHyperSynthesis(nn.Module):
 
     Attributes:
       layers: (kernel size, stride, output channels) of each transposed convolution.
+      scale_output: what the trained weights put out for the scale, as in `ModelConfig`.
     """
 
     layers: tuple[tuple[int, int, int], ...]
+    scale_output: str
 
     @nn.compact
     def __call__(
@@ -73,4 +77,8 @@ class IntegerHyperSynthesis(nn.Module):
             IntegerTransposedConvolution(features, kernel_size, stride, name=f"layer_{index}")
             for index, (kernel_size, stride, features) in enumerate(self.layers)
         ]
-        return through_integer_layers(jnp, input_scale, layers, hyper_latent, straight_through_floor)
+        return through_integer_layers(jnp, input_scale, layers, self.scale_output, hyper_latent, _straight_through)
+
+
+def _straight_through(step: Callable, smooth: Callable, values: Array) -> Array:
+    return straight_through(smooth(values), step(values))

@@ -7,10 +7,13 @@ powers of two and floor.
 
     a_0 = ⌊clip(ẑ · input_scale + ½, −128, 127)⌋
     a_l = ⌊clip((W_l a_{l−1} + b_l) · scale_l, 0, 255)⌋              hidden layers; the clip is their ReLU
-    μ = (W a + b) · scale,   index = ⌊clip((W a + b) · scale, 0, 63)⌋  last layer
+    (μ, s) = (W a + b) · scale                                        last layer
+    index = ⌊clip(s, 0, 63)⌋                                          of a model trained for the scale's logarithm
+    index = #{k = 0 … 62 : s ≥ ln(k + ½)}                             of one trained for the index' logarithm
 
-Every scale is a power of two; the ½ that makes a floor a rounding is part of the bias. No framework is imported here:
-the array module is an argument.
+Every scale is a power of two; the ½ that makes a floor a rounding is part of the bias, and so is what makes a scale's
+logarithm its index. The logarithm of an index stays one: comparing it with constants is exact, where exp would not be.
+No framework is imported here: the array module is an argument.
 """
 
 import dataclasses
@@ -20,6 +23,7 @@ from functools import partial
 import numpy as np
 
 from lic_jax.config import ModelConfig
+from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
 from lic_jax.transforms.phases import transposed_convolution_products
@@ -28,6 +32,9 @@ ACTIVATION_MAX = 255
 INPUT_MAX = 128
 WEIGHT_MAX = 255
 SUM_LIMIT = 1 << 24
+
+LOG_INDEX_THRESHOLDS = exact.log(np.arange(SCALE_COUNT - 1) + 0.5).astype(np.float32)
+"""ln(k + ½), k = 0 … 62, rounded to float32: where the whole number nearest to exp(s) steps up."""
 
 _HEADROOM = 2.0
 """Activations may grow by this beyond the calibration's largest before they are clipped."""
@@ -47,32 +54,56 @@ def integer_layer(xp, params: dict, stride: int, inputs):
     return (transposed_convolution_products(xp, inputs, params["kernel"], stride) + params["bias"]) * params["scale"]
 
 
-def through_integer_layers(xp, input_scale, layers: Sequence[Callable], hyper_latent, floor: Callable):
+def without_gradient(step: Callable, smooth: Callable, values):
+    """A step function's values, as a receiver needs them."""
+    return step(values)
+
+
+def through_integer_layers(
+    xp, input_scale, layers: Sequence[Callable], scale_output: str, hyper_latent, quantize: Callable = without_gradient
+):
     """ẑ → (μ, scale index), both exact.
 
     Args:
       xp: numpy or jax.numpy.
       input_scale: [N], float32.
       layers: each one an `integer_layer` of its parameters.
+      scale_output: the configuration's: how the index is read off the last layer.
       hyper_latent: [batch, h/4, w/4, N], levels of a fixed-point quantizer: multiples of 2⁻¹³ below 2¹¹.
-      floor: what to floor with; a training passes one that gradients go through.
+      quantize: (a step function, the smooth one that it follows, values) → the step function's values; what gradients
+        go through brings its own.
 
     Returns:
       μ float32 and the scale index, integers in [0, 63] as float32, [batch, h, w, C] each.
     """
     half = np.float32(0.5)
+    floor = partial(quantize, xp.floor, lambda values: values)
     hidden = floor(xp.clip(hyper_latent * input_scale + half, -INPUT_MAX, INPUT_MAX - 1))
     *hidden_layers, last_layer = layers
     for layer in hidden_layers:
         hidden = floor(xp.clip(layer(hidden), 0, ACTIVATION_MAX))
-    mean, scale_index = xp.split(last_layer(hidden), 2, axis=-1)
-    return mean, floor(xp.clip(scale_index, 0, SCALE_COUNT - 1))
+    mean, scale = xp.split(last_layer(hidden), 2, axis=-1)
+    if scale_output == "log_scale":
+        return mean, floor(xp.clip(scale, 0, SCALE_COUNT - 1))
+    return mean, quantize(partial(_nearest_to_exp, xp), partial(_bounded_exp, xp), scale)
 
 
-def integer_hyper_synthesis(xp, params: dict, strides: tuple[int, ...], hyper_latent):
-    """`through_integer_layers` with input_scale [N] and layer_0, layer_1, … of a tree; one stride a layer."""
-    layers = [partial(integer_layer, xp, params[f"layer_{index}"], stride) for index, stride in enumerate(strides)]
-    return through_integer_layers(xp, params["input_scale"], layers, hyper_latent, xp.floor)
+def _nearest_to_exp(xp, values):
+    """The whole number nearest to exp(v), at most 63, by comparisons alone."""
+    return xp.searchsorted(LOG_INDEX_THRESHOLDS, values, side="right").astype(np.float32)
+
+
+def _bounded_exp(xp, values):
+    return xp.exp(xp.minimum(values, np.float32(np.log(SCALE_COUNT - 1))))
+
+
+def integer_hyper_synthesis(xp, params: dict, config: ModelConfig, hyper_latent):
+    """`through_integer_layers` with input_scale [N] and layer_0, layer_1, … of a tree."""
+    layers = [
+        partial(integer_layer, xp, params[f"layer_{index}"], stride)
+        for index, (_, stride, _) in enumerate(config.hyper_synthesis_layers)
+    ]
+    return through_integer_layers(xp, params["input_scale"], layers, config.scale_output, hyper_latent)
 
 
 def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[ModelConfig, dict]:
@@ -88,11 +119,7 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
 
     Returns:
       The configuration with integer arithmetic and the hidden channels that are left, and the parameters.
-
-    Raises:
-      LicError: the model puts out logarithms of indexes, which have no integer form here.
     """
-    check_has_integer_form(config)
     hidden = np.asarray(hyper_latents, np.float64)
     reach = _HEADROOM * np.maximum(np.abs(hidden).max(axis=(0, 1, 2)), 1.0)
     input_scale = 2.0 ** np.floor(np.log2((INPUT_MAX - 1) / reach))
@@ -115,19 +142,14 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
         widths.append(len(alive))
     index, _ = last_layer
     kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
-    mean_then_index = lambda mean, scale_index: np.repeat([mean, scale_index], config.latent_channels)
-    unit = mean_then_index(1.0, LOG_SCALE_STEP)
-    offset = mean_then_index(0.0, 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP)
+    mean_then_scale = lambda mean, scale: np.repeat([mean, scale], config.latent_channels)
+    if config.scale_output == "log_scale":
+        unit = mean_then_scale(1.0, LOG_SCALE_STEP)
+        offset = mean_then_scale(0.0, 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP)
+    else:
+        unit, offset = mean_then_scale(1.0, 1.0), mean_then_scale(0.0, 0.0)
     integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest)
     return dataclasses.replace(config, hyper_arithmetic="integer", hyper_synthesis_channels=tuple(widths)), integers
-
-
-def check_has_integer_form(config: ModelConfig) -> None:
-    """Raises LicError for a model whose hyper synthesis cannot be brought to integers."""
-    if config.scale_output != "log_scale":
-        raise LicError(
-            f"a hyper synthesis with scale output {config.scale_output!r} has no integer form; use 'log_scale'"
-        )
 
 
 def _kernel_and_bias(layer: dict, kept: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

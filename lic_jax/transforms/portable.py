@@ -65,8 +65,7 @@ class PortableTransforms:
         self._synthesis = params["synthesis"]
         self._predict = partial(_zero_and_channel, config.latent_channels)
         if config.has_hyper_latent:
-            strides = tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
-            self._predict = partial(integer_hyper_synthesis, np, params["hyper_synthesis"], strides)
+            self._predict = partial(integer_hyper_synthesis, np, params["hyper_synthesis"], config)
 
     def hyper_bands(self, height: int, width: int) -> list[tuple[slice, slice, slice]]:
         """The bands of hyper latent rows that `predict` is called with."""
