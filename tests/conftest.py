@@ -4,6 +4,8 @@ A test that asks for something that is absent is skipped with the reason.
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 # Tests compile much and compute little: LLVM's expensive passes cost minutes here and gain nothing, and a program that
@@ -19,6 +21,27 @@ from PIL import Image
 from lic_jax.config import ModelConfig
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Runs a program in a process of its own: (program, *arguments, other_environment, **settings) → what it prints.
+
+    The other environment is that of the interpreter which LIC_OTHER_PYTHON names.
+    """
+
+    def run(program, *arguments, other_environment=False, **settings):
+        python = os.environ.get("LIC_OTHER_PYTHON") if other_environment else sys.executable
+        if not python:
+            pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-oldest` sets it")
+        root = str(Path(__file__).parents[1])
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", **settings, "PYTHONPATH": root}
+        command = [python, "-c", program, *map(str, arguments)]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        return process.stdout.strip()
+
+    return run
 
 
 def _folder(*names):

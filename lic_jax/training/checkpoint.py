@@ -1,13 +1,26 @@
 """Training state on disk, by orbax: the newest whole state survives whatever kills the training."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
 
+from lic_jax.errors import LicError
+
+ORBAX = version("orbax-checkpoint")
+SUPPORTED = tuple(map(int, ORBAX.split(".")[:2])) >= (0, 11)
+"""Older versions are there for the oldest JAX; what they make of it cannot be written with their tensorstore."""
+
 
 def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
-    """A manager of the numbered states in `folder`, which is made if need be."""
+    """A manager of the numbered states in `folder`, which is made if need be.
+
+    Raises:
+      LicError: the installed orbax is too old.
+    """
+    if not SUPPORTED:
+        raise LicError(f"a training needs orbax-checkpoint 0.11 or newer, here is {ORBAX}; upgrade it")
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
     return ocp.CheckpointManager(Path(folder).absolute(), options=options)
 

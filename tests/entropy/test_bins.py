@@ -104,8 +104,8 @@ def test_the_bin_of_a_soft_value_reaches_halfway_to_the_neighbouring_levels(spac
     lower, upper = soft_bins_of(quantizer, values, symbols)
     levels = -np.sum(spacings) / 2 + np.cumsum(np.concatenate([[0], spacings]))
     for value, symbol, low, high in zip(values, symbols, lower, upper, strict=True):
-        below = (levels[symbol] - levels[symbol - 1]) / 2 if symbol > 0 else UNBOUNDED
-        above = (levels[symbol + 1] - levels[symbol]) / 2 if symbol < COMPONENTS else UNBOUNDED
+        below = (levels[symbol] - levels[symbol - 1]) / 2 if symbol > 0 else np.float32(UNBOUNDED)
+        above = (levels[symbol + 1] - levels[symbol]) / 2 if symbol < COMPONENTS else np.float32(UNBOUNDED)
         assert low == pytest.approx(value - below, abs=1e-4)
         assert high == pytest.approx(value + above, abs=1e-4)
 

@@ -1,3 +1,4 @@
+import contextlib
 import functools
 from types import SimpleNamespace
 
@@ -323,6 +324,16 @@ def with_gradients(quantizer, values, beta, window=None):
     return value, *jax.tree.leaves(pull_back(jnp.ones_like(values)))
 
 
+@contextlib.contextmanager
+def in_float64():
+    """`jax.enable_x64`, whose place differs between versions of JAX."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
@@ -336,7 +347,7 @@ def test_the_windowed_layer_is_the_plain_sum_with_its_gradients(seed, components
     spacings, gaps = (
         rng.uniform(0.3, 2, count) if uneven else np.ones(count) for count in (components, components - 1)
     )
-    with jax.enable_x64(True):
+    with in_float64():
         quantizer = stanh.from_values(spacings, np.cumsum(np.concatenate([[-np.sum(gaps) / 2], gaps])))
         values = rng.normal(0, components / 3, 300)
         window = stanh.window_of(quantizer, beta)

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
-from lic_jax.training import anchor
+from lic_jax.training import anchor, checkpoint
 from lic_jax.training.anchor import begin_stage, train_anchor, training_stages, training_step
 from lic_jax.training.settings import AnchorSettings
+
+NO_CHECKPOINTS = f"orbax-checkpoint {checkpoint.ORBAX} cannot keep trainings"
 
 FLAGS = {
     "crop_size": 64,
@@ -33,6 +35,8 @@ def settings(tiny_config):
 
 @pytest.fixture(scope="module")
 def uninterrupted(settings, photograph_folder, tmp_path_factory):
+    if not checkpoint.SUPPORTED:
+        pytest.skip(NO_CHECKPOINTS)
     out = tmp_path_factory.mktemp("whole")
     return out, train_anchor(settings, photograph_folder, out)
 
@@ -156,6 +160,13 @@ def test_settings_written_before_a_field_existed_mean_its_default(uninterrupted,
     assert equal(train_anchor(settings, photograph_folder, tmp_path / "old"), expected)
 
 
+def test_an_orbax_too_old_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SUPPORTED", False)
+    with pytest.raises(LicError, match=r"needs orbax-checkpoint 0\.11"):
+        checkpoint.open_checkpoints(tmp_path)
+
+
+@pytest.mark.skipif(not checkpoint.SUPPORTED, reason=NO_CHECKPOINTS)
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "", "{}"])
 def test_damaged_settings_are_named(settings, photograph_folder, tmp_path, content):
     (tmp_path / "settings.json").write_text(content)

@@ -1,9 +1,9 @@
 """DESIGN.md section 5, rule 1: the hyper synthesis gives the same integers everywhere."""
 
+import decimal
 import hashlib
-import os
-import subprocess
-import sys
+import itertools
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,8 +15,9 @@ from lic_jax import zoo
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel
-from lic_jax.transforms.integer import check_integers, integer_hyper_synthesis, to_integers
+from lic_jax.transforms.integer import LOG_INDEX_THRESHOLDS, check_integers, integer_hyper_synthesis, to_integers
 from lic_jax.zoo.bundle import load_bundle
+from lic_jax.zoo.weights import save_weights
 
 LATENTS_A_QUANTIZER = 144
 
@@ -41,22 +42,18 @@ def digest(mean, index):
     return hashlib.sha256(np.asarray(mean, np.float32).tobytes() + np.asarray(index, np.uint8).tobytes()).hexdigest()
 
 
-def strides(config):
-    return tuple(stride for _, stride, _ in config.hyper_synthesis_layers)
-
-
 @pytest.fixture(scope="module")
 def expected(bundle):
     latents = random_latents(bundle)
     assert len(latents) >= 1000
-    return integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], strides(bundle.config), latents)
+    return integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config, latents)
 
 
 def test_numpy_has_no_rounding_to_do(bundle, expected):
     """The same in float64, where every sum is exact with 29 bits to spare."""
     wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), bundle.params["hyper_synthesis"])
     latents = random_latents(bundle)[::7].astype(np.float64)
-    mean, index = integer_hyper_synthesis(np, wide, strides(bundle.config), latents)
+    mean, index = integer_hyper_synthesis(np, wide, bundle.config, latents)
     np.testing.assert_array_equal(mean, expected[0][::7])
     np.testing.assert_array_equal(index, expected[1][::7])
 
@@ -68,13 +65,34 @@ def test_scale_indexes_take_many_values(expected):
 ELSEWHERE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import jax, numpy as np
-from test_integer import digest, random_latents, zoo, load_bundle, HyperpriorModel
-bundle = load_bundle(zoo.path_of())
-model = HyperpriorModel(bundle.config)
-predict = jax.jit(lambda params, latents: model.apply({"params": params}, latents, method="predict"))
-print(digest(*predict(bundle.params, random_latents(bundle))))
+import jax
+import numpy as np
+from lic_jax.config import ModelConfig
+from lic_jax.model import HyperpriorModel
+from lic_jax.transforms.integer import integer_hyper_synthesis
+from lic_jax.zoo.weights import load_weights
+from test_integer import digest
+params, metadata = load_weights(sys.argv[2])
+latents, config = np.load(sys.argv[3]), ModelConfig.from_json(metadata["config"])
+predict = lambda params, latents: HyperpriorModel(config).apply(
+    {"params": {"hyper_synthesis": params}}, latents, method="predict"
+)
+print(digest(*jax.jit(predict)(params, latents)), digest(*integer_hyper_synthesis(np, params, config, latents)))
 """
+
+
+@pytest.fixture(scope="module")
+def digests_elsewhere(run_python, tmp_path_factory):
+    """(configuration, integer parameters, hyper latents) → digests of JAX and of NumPy in another process."""
+
+    def run(config, params, latents, **settings):
+        folder = tmp_path_factory.mktemp("elsewhere")
+        save_weights(folder / "weights.safetensors", params, {"config": config.to_json()})
+        np.save(folder / "latents.npy", latents)
+        files = folder / "weights.safetensors", folder / "latents.npy"
+        return run_python(ELSEWHERE, Path(__file__).parent, *files, **settings).split()
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -83,16 +101,20 @@ print(digest(*predict(bundle.params, random_latents(bundle))))
         {"XLA_FLAGS": ""},
         {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true --xla_cpu_multi_thread_eigen=false", "JAX_ENABLE_X64": "1"},
         {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_DEFAULT_MATMUL_PRECISION": "highest"},
+        {"XLA_FLAGS": "", "other_environment": True},
     ],
-    ids=["default", "fast math, one thread, x64", "unoptimized, highest precision"],
+    ids=["default", "fast math, one thread, x64", "unoptimized, highest precision", "other versions"],
 )
-def test_jax_gives_the_same_integers_whatever_its_flags(expected, settings):
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, **settings, "PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": ""}
-    command = [sys.executable, "-c", ELSEWHERE, str(Path(__file__).parent)]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.strip() == digest(*expected)
+def test_jax_and_numpy_give_the_same_integers_whatever_their_flags(bundle, expected, digests_elsewhere, settings):
+    found = digests_elsewhere(bundle.config, bundle.params["hyper_synthesis"], random_latents(bundle), **settings)
+    assert found == 2 * [digest(*expected)]
+
+
+def test_other_versions_give_the_same_integers_for_other_weights(trained, digests_elsewhere):
+    config, _, params, latents = trained
+    config, integers = to_integers(params["hyper_synthesis"], config, latents)
+    expected = digest(*integer_hyper_synthesis(np, integers, config, latents))
+    assert digests_elsewhere(config, integers, latents, other_environment=True) == [expected, expected]
 
 
 def test_one_image_and_a_batch_give_the_same_integers(bundle, expected):
@@ -106,16 +128,25 @@ def test_one_image_and_a_batch_give_the_same_integers(bundle, expected):
         np.testing.assert_array_equal(index, expected[1][part])
 
 
-@pytest.fixture(params=["standard", "jpeg_like"])
+@pytest.fixture(params=itertools.product(["standard", "jpeg_like"], ["log_scale", "log_index"]), ids=" ".join)
 def trained(request):
     """A float hyper synthesis with random weights, and hyper latents to calibrate on."""
+    hyper_synthesis, scale_output = request.param
     config = ModelConfig(
-        analysis_channels=(4, 4, 4), latent_channels=6, hyper_channels=8, hyper_synthesis=request.param
+        analysis_channels=(4, 4, 4),
+        latent_channels=6,
+        hyper_channels=8,
+        hyper_synthesis=hyper_synthesis,
+        scale_output=scale_output,
     )
     rng = np.random.default_rng(0)
     model = HyperpriorModel(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(np.float32), shapes)
+    last_layer = params["hyper_synthesis"][max(params["hyper_synthesis"])]
+    if scale_output == "log_index":  # most of them between 1 and 63
+        last_layer["kernel"][:, :, 6:] *= 0.2
+        last_layer["bias"][6:] += 2
     return config, model, params, np.rint(rng.normal(0, 3, (40, 2, 3, 8))).astype(np.float32)
 
 
@@ -123,25 +154,39 @@ def test_integers_are_close_to_what_was_trained(trained):
     config, model, params, latents = trained
     _, integers = to_integers(params["hyper_synthesis"], config, latents)
     check_integers(integers)
-    mean, index = integer_hyper_synthesis(np, integers, strides(config), latents)
+    mean, index = integer_hyper_synthesis(np, integers, config, latents)
     float_mean, float_index = model.apply({"params": params}, latents, method="predict")
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
     assert np.mean(np.abs(index - np.rint(float_index)) <= 1) > 0.99
+    assert 0 <= index.min() < index.max() <= 63 and len(np.unique(index)) > 30
 
 
-def test_gradients_pass_the_floors(trained):
+def test_numpy_and_jax_agree_exactly_on_other_weights_too(trained):
+    config, _, params, latents = trained
+    config, integers = to_integers(params["hyper_synthesis"], config, latents)
+    expected = integer_hyper_synthesis(np, integers, config, latents)
+    predict = partial(HyperpriorModel(config).apply, {"params": {"hyper_synthesis": integers}}, method="predict")
+    assert digest(*jax.jit(predict)(latents)) == digest(*expected)
+
+
+def test_gradients_pass_the_steps(trained):
     config, _, params, latents = trained
     integer_config, integers = to_integers(params["hyper_synthesis"], config, latents)
-    exact = HyperpriorModel(integer_config)
-    float_model = HyperpriorModel(config)
 
-    def gradient(model, hyper_synthesis):
-        variables = {"params": {**params, "hyper_synthesis": hyper_synthesis}}
-        energy = lambda latents: jnp.sum(model.apply(variables, latents, method="predict")[0] ** 2)
-        return jax.jit(jax.grad(energy))(latents)
+    def pull_back(config, hyper_synthesis):
+        variables = {"params": {"hyper_synthesis": hyper_synthesis}}
+        return jax.vjp(partial(HyperpriorModel(config).apply, variables, method="predict"), latents)
 
-    found, expected = gradient(exact, integers).ravel(), gradient(float_model, params["hyper_synthesis"]).ravel()
-    assert np.corrcoef(found, expected)[0, 1] > 0.98
+    @jax.jit
+    def gradients():
+        (mean, index), of_float = pull_back(config, params["hyper_synthesis"])
+        _, of_integers = pull_back(integer_config, integers)
+        inside = ((index > 1) & (index < 62)).astype(index.dtype)  # and so clipped in neither form
+        cotangents = (mean, jnp.zeros_like(index)), (jnp.zeros_like(mean), inside)
+        return [(of_float(cotangent)[0].ravel(), of_integers(cotangent)[0].ravel()) for cotangent in cotangents]
+
+    for pair in gradients():
+        assert np.corrcoef(*pair)[0, 1] > 0.98
 
 
 def test_parameters_beyond_the_bounds_are_refused(trained):
@@ -173,13 +218,18 @@ def test_hidden_channels_that_never_fire_are_left_out(trained):
     smaller, integers = to_integers(params["hyper_synthesis"], config, latents)
     assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_layers[1][2] * 2 / 3
     check_integers(integers)
-    mean, _ = integer_hyper_synthesis(np, integers, strides(smaller), latents)
+    mean, _ = integer_hyper_synthesis(np, integers, smaller, latents)
     float_mean, _ = model.apply({"params": params}, latents, method="predict")
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
 
 
-def test_logarithms_of_indexes_have_no_integer_form(trained):
-    config, _, params, latents = trained
-    config = ModelConfig(**{**vars(config), "scale_output": "log_index"})
-    with pytest.raises(LicError, match="no integer form"):
-        to_integers(params["hyper_synthesis"], config, latents)
+def test_the_thresholds_of_indexes_are_the_float32_numbers_nearest_to_logarithms():
+    """By decimal arithmetic of 40 digits."""
+    with decimal.localcontext(prec=40):
+        logarithms = [(decimal.Decimal(k) + decimal.Decimal("0.5")).ln() for k in range(63)]
+        for threshold, logarithm in zip(LOG_INDEX_THRESHOLDS, logarithms, strict=True):
+            found, *neighbours = (
+                abs(decimal.Decimal(float(number)) - logarithm)
+                for number in (threshold, *np.nextafter(threshold, np.float32([-np.inf, np.inf])))
+            )
+            assert found < min(neighbours)

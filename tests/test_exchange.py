@@ -1,0 +1,61 @@
+"""A stream written in one environment is read in another, by JAX and by NumPy: the same symbols, the same image.
+
+The other environment is a process of its own; and, where LIC_OTHER_PYTHON names its interpreter, one of other versions
+of everything (`make test-oldest`).
+"""
+
+import numpy as np
+import pytest
+
+from lic_jax import zoo
+from lic_jax.codec import Codec
+from lic_jax.decoder import Decoder
+from lic_jax.evaluation.metrics import psnr
+from lic_jax.zoo.bundle import load_bundle
+
+RATES = (0, 1.3, 2)
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+import numpy as np
+from lic_jax.codec import Codec
+from lic_jax.decoder import Decoder
+from lic_jax.zoo.bundle import load_bundle
+bundle, folder = load_bundle(Path(sys.argv[1])), Path(sys.argv[2])
+codec, decoder = Codec(bundle), Decoder(bundle)
+for stream in folder.glob("*.here"):
+    data = stream.read_bytes()
+    hyper_symbols, symbols = decoder.symbols(data)
+    images = {"jax": codec.decompress(data), "numpy": decoder.decompress(data)}
+    np.savez(stream.with_suffix(".npz"), hyper_symbols=hyper_symbols, symbols=symbols, **images)
+    stream.with_suffix(".there").write_bytes(codec.compress(np.load(folder / "image.npy"), float(stream.stem)))
+"""
+
+
+def largest_difference(first, second):
+    return np.max(np.abs(first.astype(int) - second))
+
+
+@pytest.mark.parametrize("other_environment", [False, True], ids=["these versions", "other versions"])
+@pytest.mark.parametrize("model", ["tiny", "shipped"])
+def test_what_one_writes_the_other_reads(run_python, tiny_model_file, photographs, tmp_path, model, other_environment):
+    path = {"tiny": tiny_model_file, "shipped": zoo.path_of()}[model]
+    codec, decoder = Codec(load_bundle(path)), Decoder(load_bundle(path))
+    np.save(tmp_path / "image.npy", photographs[2])
+    streams = {rate: codec.compress(photographs[2], rate) for rate in RATES}
+    for rate, data in streams.items():
+        (tmp_path / f"{rate:.1f}.here").write_bytes(data)
+    run_python(ELSEWHERE, path, tmp_path, other_environment=other_environment)
+    for rate, data in streams.items():
+        with np.load(tmp_path / f"{rate:.1f}.npz") as there:
+            for name, symbols in zip(("hyper_symbols", "symbols"), decoder.symbols(data), strict=True):
+                np.testing.assert_array_equal(there[name], symbols)
+            for name in ("jax", "numpy"):
+                assert largest_difference(there[name], codec.decompress(data)) <= 1
+        data = (tmp_path / f"{rate:.1f}.there").read_bytes()
+        assert largest_difference(decoder.decompress(data), codec.decompress(data)) <= 1
+        quality_there, quality_here = (
+            psnr(codec.decompress(stream), photographs[2]) for stream in (data, streams[rate])
+        )
+        assert quality_there == pytest.approx(quality_here, abs=0.1)
