@@ -100,7 +100,7 @@ def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(re
     assert np.mean(np.abs(found - nearest) <= 1) > 0.99 and np.mean(found == nearest) > 0.8
 
     settings = RefitSettings(lambdas=(0.01, 0.02), latent_components=30, hyper_components=30)
-    quantizers = in_fixed_point(start_quantizers(settings, 0.01))
+    quantizers = in_fixed_point(start_quantizers(config, settings, 0.01))
     params = {**params, "hyper_synthesis": integers}
     save_bundle(tmp_path / "codec.safetensors", config, params, 0.01, settings.lambdas, *quantizers)
     bundle = load_bundle(tmp_path / "codec.safetensors")
