@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Tests compile much and compute little: LLVM's expensive passes cost minutes here and gain nothing, and a program that
-# one test compiled serves the next, in other processes, too.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true")
+# Tests compile much and compute little: LLVM's optimizations cost minutes here and gain nothing, and a program that one
+# test compiled serves the next, in other processes, too.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
