@@ -14,7 +14,7 @@ from skimage.measure import block_reduce
 from skimage.metrics import structural_similarity
 
 from lic_jax.errors import LicError
-from lic_jax.evaluation.metrics import mean_squared_error, ms_ssim, psnr
+from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, psnr
 
 PHOTOGRAPHS = {  # all shipped inside scikit-image
     "all sides even": lambda: skimage.data.astronaut()[:256, 128:384],
@@ -168,6 +168,36 @@ def test_more_damage_measures_worse():
 def test_images_that_cannot_be_compared_are_refused(metric, image, message):
     with pytest.raises(LicError, match=message):
         metric(image, np.zeros((4, 5, 3), np.uint8))
+
+
+def stairs(size, within, across, period=16):
+    """Grey levels that rise by `within` from pixel to pixel, and by `across` from block to block."""
+    steps = np.where(np.arange(size) % period == 0, across, within)
+    rise = np.cumsum(steps) - steps[0]
+    return np.repeat((rise[:, None] + rise)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("within", "across", "expected"), [(1, 5, 5), (2, 2, 1), (2, 1, 0.5), (0, 7, math.inf)])
+def test_blockiness_is_the_ratio_of_steps_across_the_grid_to_steps_elsewhere(within, across, expected):
+    assert blockiness(stairs(48, within, across)) == pytest.approx(expected)
+
+
+def test_blockiness_sees_its_own_grid_alone():
+    image = stairs(48, 1, 5)
+    assert blockiness(image, period=8) == pytest.approx(((2 * 5 + 3 * 1) / 5) / 1)
+    assert blockiness(image[3:, 3:]) < 1
+    assert blockiness(np.full((48, 48, 3), 9, np.uint8)) == 1
+
+
+def test_jpeg_makes_blocks_of_eight():
+    image = skimage.data.chelsea()[:240, 100:340]
+    assert abs(blockiness(image, period=8) - 1) < 0.05
+    assert blockiness(jpeg_damage(image), period=8) > 1.5
+
+
+def test_blockiness_needs_a_grid_line():
+    with pytest.raises(LicError, match="no line of a grid of 16 pixels runs through an image of 16x12"):
+        blockiness(np.zeros((12, 16, 3), np.uint8))
 
 
 def test_evaluation_needs_no_machine_learning_framework():

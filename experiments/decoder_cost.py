@@ -1,0 +1,213 @@
+"""What does a costlier decoder buy? Rate–distortion against decoding FLOPs per pixel, over the whole family.
+
+Every synthesis is trained equally (`equal_training`) beside the same analysis and hyperprior. The shallow ones have
+their published kernels and widths; the deep ones are narrowed to multiples of the two-layer's cost, so that two
+processor cores can train them. Two things favour the shallow ones here: they begin as the inverse KLT where the deep
+ones begin at random, and the training is short. Published models, trained to the end, may stand beside ours.
+
+    python experiments/decoder_cost.py PHOTOGRAPHS
+    python experiments/decoder_cost.py PHOTOGRAPHS --published published_rd.csv
+
+writes results/decoder_cost.csv, a row a codec and rate, and results/decoder_cost.png. A BD-rate is against JPEG on
+the same photographs: ours against Pillow's 4:4:4 on photographs held out of the folder, all of them real files;
+published ones against the JPEG of their own table, on Kodak. The two groups compare in order of magnitude, not in
+percent.
+
+FLOPs are those of the synthesis, multiply and add counted apart, as published figures are; the CSV also has them with
+the hyper synthesis, which is the same for all of ours.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import tyro
+from equal_training import (
+    EqualTraining,
+    bd_rate_of,
+    jpeg_points,
+    measured_models,
+    model_name,
+    narrowed,
+    synthesis_flops,
+)
+
+from lic_jax.cli import exit_code_of
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.files import make_folder, read_bytes
+
+_PUBLISHED_LATENT = {"latent_channels": 320, "block_transform": False}
+PUBLISHED = {
+    "shallow-ntc JPEG-like synthesis": ModelConfig(**_PUBLISHED_LATENT, synthesis="jpeg_like", synthesis_channels=()),
+    "shallow-ntc two-layer synthesis": ModelConfig(
+        **_PUBLISHED_LATENT, synthesis="two_layer_residual", synthesis_channels=12
+    ),
+    "mbt2018-mean (CompressAI)": ModelConfig(**_PUBLISHED_LATENT, synthesis="gdn", synthesis_channels=(192,) * 3),
+    "ELIC 2022": ModelConfig(**_PUBLISHED_LATENT, synthesis="elic", synthesis_channels=(192,) * 3),
+}
+"""Published codecs whose synthesis is one of ours (costs as in Yang & Mandt, ICCV 2023, table 1)."""
+
+PUBLISHED_REFERENCE = "JPEG"
+PUBLISHED_SET = "kodak"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to compare and where to write.
+
+    Attributes:
+      images: a folder of photographs; some of them are held out and measured.
+      published: a CSV of published rate–distortion points to draw beside ours.
+      deep: deep syntheses and their cost in multiples of the two-layer's.
+      out: the folder of the CSV and the picture.
+      training: what all models have in common.
+    """
+
+    images: tyro.conf.Positional[Path]
+    published: Path | None = None
+    deep: tuple[tuple[str, float], ...] = (("cnn", 1), ("cnn", 4), ("gdn", 4), ("elic", 4))
+    out: Path = Path("results")
+    training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
+
+    def models(self) -> list[ModelConfig]:
+        """The family, shallow ones first."""
+        shallow = [
+            self.training.model("jpeg_like"),
+            self.training.model("two_layer_residual", 12),
+            self.training.model("two_layer", 24),
+        ]
+        cost = synthesis_flops(shallow[-1])
+        return [*shallow, *(narrowed(self.training.model(name, (1, 1, 1)), times * cost) for name, times in self.deep)]
+
+
+class CostPoint(NamedTuple):
+    """A row of decoder_cost.csv. `rate` is λ, or JPEG's quality; `bd_rate_percent` is the whole curve's."""
+
+    codec: str
+    kind: str
+    rate: str
+    bpp: float
+    psnr_db: float
+    synthesis_flops: float
+    decoding_flops: float
+    bd_rate_percent: float
+
+
+class PublishedPoint(NamedTuple):
+    """A published codec at one rate."""
+
+    bpp: float
+    psnr_db: float
+
+
+def published_rows(path: Path) -> list[CostPoint]:
+    """The published codecs whose cost is known, with their BD-rate against the same table's JPEG.
+
+    Raises:
+      LicError: not such a table.
+    """
+    try:
+        table = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
+        curves = {
+            codec: [
+                PublishedPoint(float(row["bpp"]), float(row["psnr_db"]))
+                for row in table
+                if row["codec"] == codec and row["dataset"] == PUBLISHED_SET
+            ]
+            for codec in (PUBLISHED_REFERENCE, *PUBLISHED)
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise LicError(f"{path} is no table of dataset, codec, bpp, psnr_db ({error!r}); give another") from error
+    rows = []
+    for codec, config in PUBLISHED.items():
+        rate = bd_rate_of(curves[codec], curves[PUBLISHED_REFERENCE])
+        rows += [CostPoint(codec, "published", "", *p, synthesis_flops(config), math.nan, rate) for p in curves[codec]]
+    return rows
+
+
+LABELS = {
+    "shallow-ntc JPEG-like synthesis": "JPEG-like",
+    "shallow-ntc two-layer synthesis": "two-layer residual",
+    "mbt2018-mean (CompressAI)": "mean-scale hyperprior",
+    "ELIC 2022": "ELIC",
+}
+
+
+def _label(codec: str) -> str:
+    if codec in LABELS:
+        return LABELS[codec]
+    parts = codec.split("_n")
+    width = f", width {parts[1].split('_')[0]}" if len(parts) > 1 else ""
+    return parts[0].split("_k")[0].replace("_", "-", 1).replace("_", " ") + width
+
+
+def draw(rows: list[CostPoint], path: Path, caption: str) -> None:
+    """BD-rate against FLOPs per pixel, a dot a codec."""
+    figure, axes = plt.subplots(figsize=(8.2, 5.2), layout="constrained")
+    dots = {row.codec: row for row in rows if row.kind != "reference" and math.isfinite(row.bd_rate_percent)}
+    for codec, row in dots.items():
+        deep = codec.startswith(("cnn", "gdn", "elic"))
+        face, edge = {"published": ("white", "0.4")}.get(row.kind, ("tab:blue", "tab:blue"))
+        marker = "s" if deep or codec in list(PUBLISHED)[2:] else "o"
+        axes.plot(row.synthesis_flops, row.bd_rate_percent, marker, color=edge, markerfacecolor=face, markersize=7)
+        axes.annotate(
+            _label(codec), (row.synthesis_flops, row.bd_rate_percent), (8, -3), textcoords="offset points", fontsize=9,
+            color=edge,
+        )  # fmt: skip
+    axes.axhline(0, color="0.6", linestyle=":")
+    axes.annotate("JPEG", (1, 0), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9,
+                  color="0.5", ha="right")  # fmt: skip
+    costs = [row.synthesis_flops for row in dots.values()]
+    axes.set(xscale="log", xlabel="synthesis, FLOPs per pixel (multiply and add counted apart)")
+    if costs:
+        axes.set_xlim(min(costs) / 1.5, max(costs) * 4)
+    axes.set(ylabel="BD-rate against JPEG in % (lower is better)")
+    axes.set_title(caption, fontsize=9)
+    axes.grid(color="0.93", which="major")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    make_folder(settings.out)
+    published = [] if settings.published is None else published_rows(settings.published)
+    models = settings.models()
+    curves = measured_models(settings.training, models, settings.images)
+    jpeg = jpeg_points(settings.training, settings.images)
+    rows = []
+    for config in models:
+        curve = curves[model_name(config)]
+        rate = bd_rate_of(curve, jpeg)
+        for p in curve:
+            costs = p.synthesis_flops, p.decoding_flops
+            rows.append(CostPoint(p.model, "measured", f"{p.rd_lambda:g}", p.bpp, p.psnr_db, *costs, rate))
+    rows += [CostPoint(p.codec, "reference", str(p.quality), p.bpp, p.psnr_db, math.nan, math.nan, 0.0) for p in jpeg]
+    rows += published
+    write_csv(settings.out / "decoder_cost.csv", rows)
+    caption = "Circles: shallow; squares: deep. Filled: ours, one short equal training, held-out photographs"
+    caption += "\nHollow: published, trained to the end, Kodak" if published else ""
+    draw(rows, settings.out / "decoder_cost.png", caption)
+    print("codec                              FLOPs per pixel  BD-rate against JPEG %")
+    for codec in dict.fromkeys(row.codec for row in rows if row.kind != "reference"):
+        row = next(row for row in rows if row.codec == codec)
+        print(f"{codec:33}  {row.synthesis_flops:16,.0f}  {row.bd_rate_percent:+22.1f}")
+    print(f"{settings.out / 'decoder_cost.csv'} and {settings.out / 'decoder_cost.png'} written")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))

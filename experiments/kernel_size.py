@@ -1,0 +1,149 @@
+"""Does a larger kernel rid a JPEG-like synthesis of its blocks, and what does it cost?
+
+One transposed convolution with stride 16 makes the image. Kernel 16 tiles it, as JPEG's inverse transform does; a
+larger one lets blocks overlap. Everything else is trained equally (`equal_training`), from the same inverse KLT in
+the central 16×16 taps: what lies outside begins at zero, and a short training fills it only in part.
+
+    python experiments/kernel_size.py PHOTOGRAPHS
+
+writes results/kernel_size.csv, a row a kernel and λ, and results/kernel_size.png. Rates are real streams of
+photographs held out of the folder; blockiness is `lic_jax.evaluation.blockiness` of the decoded photographs on the
+grid of 16 pixels.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
+
+from lic_jax.cli import exit_code_of
+from lic_jax.errors import LicError
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.metrics import blockiness
+from lic_jax.files import make_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to compare and where to write.
+
+    Attributes:
+      images: a folder of photographs; some of them are held out and measured.
+      kernels: the sizes; the first is the one that the others are compared with.
+      out: the folder of the CSV and the picture.
+      training: what all models have in common.
+    """
+
+    images: tyro.conf.Positional[Path]
+    kernels: tuple[int, ...] = (16, 18, 20, 26, 32)
+    out: Path = Path("results")
+    training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
+
+    def __post_init__(self):
+        if len(set(self.kernels)) < max(2, len(self.kernels)):
+            raise LicError(f"kernels {self.kernels} are no comparison; give two or more different sizes")
+
+
+class KernelPoint(NamedTuple):
+    """A row of kernel_size.csv; `bd_rate_percent` is the whole curve's, against the first kernel."""
+
+    kernel: int
+    rd_lambda: float
+    bpp: float
+    psnr_db: float
+    ms_ssim: float
+    blockiness: float
+    photographs_blockiness: float
+    objective: float
+    synthesis_flops: float
+    decoding_flops: float
+    bd_rate_percent: float
+
+
+def rows_of(curves: dict[int, list[MeasuredPoint]], photographs_blockiness: float) -> list[KernelPoint]:
+    """The CSV's rows from each kernel's curve."""
+    first = next(iter(curves.values()))
+    rows = []
+    for kernel, curve in curves.items():
+        rate = bd_rate_of(curve, first)
+        for point in curve:
+            _, rd_lambda, bpp, psnr_db, ms_ssim, blocks, *rest = point
+            rows.append(
+                KernelPoint(kernel, rd_lambda, bpp, psnr_db, ms_ssim, blocks, photographs_blockiness, *rest, rate)
+            )
+    return rows
+
+
+def draw(rows: list[KernelPoint], path: Path) -> None:
+    """Rate–distortion and blockiness against the kernel's size."""
+    figure, (of_rate, of_blocks) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    kernels = list(dict.fromkeys(row.kernel for row in rows))
+    by_kernel = {row.kernel: row for row in rows}
+    rates = [by_kernel[kernel].bd_rate_percent for kernel in kernels]
+    of_rate.plot(kernels, rates, "o-", color="tab:blue", linewidth=1.8)
+    for kernel, rate in zip(kernels, rates, strict=True):
+        flops = f"{by_kernel[kernel].synthesis_flops:,.0f}"
+        of_rate.annotate(flops, (kernel, rate), (6, 6), textcoords="offset points", fontsize=8, color="0.35")
+    of_rate.axhline(0, color="0.8", linewidth=1)
+    of_rate.set(ylabel=f"BD-rate against kernel {kernels[0]} in % (file sizes)")
+    of_rate.set_title("Rate, at equal PSNR; small: synthesis, FLOPs per pixel", fontsize=10)
+
+    lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
+    for rd_lambda, grey in zip(lambdas, np.linspace(0, 0.6, len(lambdas)), strict=True):
+        curve = [row for row in rows if row.rd_lambda == rd_lambda]
+        of_blocks.plot([row.kernel for row in curve], [row.blockiness for row in curve], "o-", color=str(grey))
+        label = f"{np.mean([row.bpp for row in curve]):.2f} bpp"
+        of_blocks.annotate(
+            label, (kernels[-1], curve[-1].blockiness), (8, -3), textcoords="offset points", fontsize=8, color=str(grey)
+        )
+    photographs = rows[0].photographs_blockiness
+    of_blocks.axhline(photographs, color="tab:blue", linestyle=":")
+    of_blocks.annotate(
+        "the photographs themselves", (kernels[0], photographs), (0, -11), textcoords="offset points", fontsize=8,
+        color="tab:blue",
+    )  # fmt: skip
+    of_blocks.set(ylabel="difference across the 16-pixel grid / elsewhere")
+    of_blocks.set_title("Blockiness of the decoded photographs", fontsize=10)
+    for axes in (of_rate, of_blocks):
+        axes.set(xlabel="kernel size in pixels (stride 16)", xticks=kernels)
+        axes.margins(x=0.14)
+        axes.grid(color="0.93")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    training = settings.training
+    make_folder(settings.out)
+    photographs = held_out_photographs(training, settings.images)
+    configs = {kernel: training.model("jpeg_like", kernels=kernel) for kernel in settings.kernels}
+    curves = measured_models(training, list(configs.values()), settings.images)
+    rows = rows_of(
+        {kernel: curves[model_name(config)] for kernel, config in configs.items()},
+        float(np.mean([blockiness(image) for image in photographs.values()])),
+    )
+    write_csv(settings.out / "kernel_size.csv", rows)
+    draw(rows, settings.out / "kernel_size.png")
+    print("kernel  FLOPs per pixel  BD-rate %  blockiness by λ")
+    for kernel in settings.kernels:
+        own = [row for row in rows if row.kernel == kernel]
+        blocks = "  ".join(f"{row.blockiness:.3f}" for row in own)
+        print(f"{kernel:6}  {own[0].synthesis_flops:15,.0f}  {own[0].bd_rate_percent:+9.1f}  {blocks}")
+    print(f"{settings.out / 'kernel_size.csv'} and {settings.out / 'kernel_size.png'} written")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))

@@ -1,0 +1,125 @@
+"""Is a shallow decoder better than a deep one that was narrowed until it costs the same?
+
+The shallow one is `two_layer`. The deep one, `cnn`, has four transposed convolutions with LeakyReLU between them, all
+of the one width that brings its cost to the shallow one's, counted by `lic_jax.evaluation.complexity`; wider ones may
+stand beside it. All are trained equally (`equal_training`): same analysis, same crops, same steps.
+
+What cannot be equal is the start: the two-layer synthesis begins as the inverse KLT, a deep one at random. The steps
+in which each synthesis learns alone are meant to make up for that; what they leave is part of the answer, and a
+longer training (`--synthesis-steps`, `--steps`) may answer differently.
+
+    python experiments/shrunk_decoder.py PHOTOGRAPHS
+
+writes results/shrunk_decoder.csv, a row a model and λ, and results/shrunk_decoder.png. Rates are real streams of
+photographs held out of the folder.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import tyro
+from equal_training import (
+    EqualTraining,
+    MeasuredPoint,
+    ReferencePoint,
+    bd_rate_of,
+    jpeg_points,
+    measured_models,
+    model_name,
+    narrowed,
+    synthesis_flops,
+)
+
+from lic_jax.cli import exit_code_of
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.files import make_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to compare and where to write.
+
+    Attributes:
+      images: a folder of photographs; some of them are held out and measured.
+      deep: the deep synthesis: "cnn", "gdn" or "elic".
+      budgets: what the deep ones may cost, in multiples of the shallow one's cost.
+      hidden_channels: of the shallow one.
+      out: the folder of the CSV and the picture.
+      training: what all models have in common.
+    """
+
+    images: tyro.conf.Positional[Path]
+    deep: str = "cnn"
+    budgets: tuple[float, ...] = (1, 4)
+    hidden_channels: int = 24
+    out: Path = Path("results")
+    training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
+
+    def models(self) -> list[ModelConfig]:
+        """The shallow one, then the deep ones by cost."""
+        shallow = self.training.model("two_layer", self.hidden_channels)
+        deep, cost = self.training.model(self.deep, (1, 1, 1)), synthesis_flops(shallow)
+        return [shallow, *(narrowed(deep, budget * cost) for budget in sorted(self.budgets))]
+
+
+def draw(curves: dict[str, list[MeasuredPoint]], jpeg: list[ReferencePoint], path: Path) -> None:
+    """Rate against PSNR, each curve named at its end."""
+    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    styles = [("o-", "tab:blue"), ("s--", "black"), ("^--", "0.45"), ("v--", "0.6")]
+    for (name, curve), (style, colour) in zip(curves.items(), styles, strict=False):
+        axes.plot([p.bpp for p in curve], [p.psnr_db for p in curve], style, color=colour, linewidth=1.7)
+        kind, width = name.split("_n")
+        label = (
+            f"{kind.replace('_', '-')}, width {width.split('_')[0]}: {curve[0].synthesis_flops:,.0f} FLOPs per pixel"
+        )
+        axes.annotate(
+            label, (curve[-1].bpp, curve[-1].psnr_db), (8, -3), textcoords="offset points", fontsize=9, color=colour
+        )
+    points = [point for curve in curves.values() for point in curve]
+    low, high = min(p.psnr_db for p in points) - 0.4, max(p.psnr_db for p in points) + 0.4
+    widest = max(p.bpp for p in points)
+    visible = [point for point in jpeg if point.bpp <= widest and low <= point.psnr_db <= high]
+    if visible:
+        axes.plot([p.bpp for p in visible], [p.psnr_db for p in visible], ":", color="0.5")
+        axes.annotate(
+            "JPEG 4:4:4", (visible[-1].bpp, visible[-1].psnr_db), (8, -3), textcoords="offset points", color="0.5",
+            fontsize=9,
+        )  # fmt: skip
+    axes.set(xlim=(0, widest * 1.75), ylim=(low, high))
+    axes.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
+    axes.set_title("Equal steps and crops; two-layer starts at the KLT, the deep ones at random", fontsize=10)
+    axes.grid(color="0.93")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    make_folder(settings.out)
+    models = settings.models()
+    curves = measured_models(settings.training, models, settings.images)
+    jpeg = jpeg_points(settings.training, settings.images)
+    write_csv(settings.out / "shrunk_decoder.csv", [point for curve in curves.values() for point in curve])
+    draw(curves, jpeg, settings.out / "shrunk_decoder.png")
+    shallow = curves[model_name(models[0])]
+    print("model         FLOPs per pixel  objective by λ                  BD-rate % against the shallow one, JPEG")
+    for name, curve in curves.items():
+        objectives = "  ".join(f"{point.objective:.3f}" for point in curve)
+        rates = f"{bd_rate_of(curve, shallow):+.1f}  {bd_rate_of(curve, jpeg):+.1f}"
+        print(f"{name:18}  {curve[0].synthesis_flops:9,.0f}  {objectives}  {rates}")
+    print(f"{settings.out / 'shrunk_decoder.csv'} and {settings.out / 'shrunk_decoder.png'} written")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))
