@@ -4,7 +4,8 @@ Every training begins from one file but for its synthesis, and each later step i
 
 1. *hyperprior*: the KLT start, on which the hyperprior learns; once, for all models together.
 2. *synthesis*: the synthesis learns alone, the rest stays. A shallow one begins as the inverse KLT; a deep one, for
-   which there is no such start, begins at random, and these steps are there to teach it what the others begin with.
+   which there is no such start, begins at random, scaled to its latents, and these steps are there to teach it what
+   the others begin with.
 3. *everything* learns.
 4. *refit*: quantizers for a few λ, with the hyper synthesis in integers, as a codec's model has it.
 5. *measurement*: real streams of whole photographs that were held out of the training folder.
@@ -38,7 +39,7 @@ from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, 
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.files import make_folder
 from lic_jax.images import image_paths, read_image
-from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.model import HyperpriorModel, initialize, to_network_domain
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import HYPERPRIOR_PARTS, Stage, begin_stage, training_stages, training_step
 from lic_jax.training.klt import klt_start
@@ -90,7 +91,7 @@ class EqualTraining:
     synthesis_steps: int = 200
     steps: int = 300
     refit_steps: int = 40
-    lambdas: tuple[float, ...] = (0.0025, 0.005, 0.01, 0.02)
+    lambdas: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01)
     rd_lambda: float = 0.01
     learning_rate: float = 1e-3
     crop_size: int = 128
@@ -223,6 +224,8 @@ def trained_model(training: EqualTraining, config: ModelConfig, images: Path) ->
         photographs = training_photographs(images, training.held_out, training.crop_size)
         first, last = training_stages(training.anchor(config))
         params = {**_klt_params(training, config, photographs), **_trained_hyperprior(training, images, photographs)}
+        if config.synthesis not in SHALLOW_SYNTHESES:
+            params = _scaled_to_its_data(training, params, first.model, photographs)
         params = run_stage(training, _synthesis_stage(training, config, first.model), params, photographs, folder)
         params = run_stage(training, last, params, photographs, folder)
         refit(training, config, params, photographs, model)
@@ -241,6 +244,21 @@ def _digest(training: EqualTraining, images: Path, config: ModelConfig) -> str:
 def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.PhotographFolder) -> dict:
     some = photographs.photographs[:: max(1, len(photographs) // KLT_PHOTOGRAPHS)]
     return klt_start(initialize(config, jax.random.key(training.seed)), config, some, training.rd_lambda, training.seed)
+
+
+def _scaled_to_its_data(training: EqualTraining, params: dict, linear: HyperpriorModel, photographs) -> dict:
+    """A deep synthesis at random, its first layer scaled to the latents and its last to the photographs' contrast.
+
+    Otherwise it would begin with images ten times too bright and too dark, and spend its steps on that.
+    """
+    image = to_network_domain(data.fixed_crops(photographs, training.crop_size, 16, training.seed))
+    run = jax.jit(linear.apply, static_argnames="method")
+    latent, _ = run({"params": params}, image, method="encode")
+    synthesis = {name: dict(layer) for name, layer in params["synthesis"].items()}
+    synthesis["layer_0"]["kernel"] /= np.sqrt(np.mean(np.square(latent)))
+    scaled = {**params, "synthesis": synthesis}
+    synthesis["layer_3"]["kernel"] *= np.std(image) / np.std(run({"params": scaled}, latent, method="decode"))
+    return scaled
 
 
 def _trained_hyperprior(training: EqualTraining, images: Path, photographs: data.PhotographFolder) -> dict:
@@ -350,6 +368,17 @@ def bd_rate_of(points, reference) -> float:
     except LicError as error:
         tqdm.write(f"no BD-rate: {error}")
         return float("nan")
+
+
+def cost_against(points, reference, rd_lambda: float) -> float:
+    """How much more bpp + λ·MSE the best of some points has than the best of others, in percent.
+
+    MSE is read off the mean PSNR. Unlike a BD-rate it is defined for curves that have no quality in common.
+    """
+    ours, others = (
+        min(p.bpp + rd_lambda * 255**2 * 10 ** (-p.psnr_db / 10) for p in curve) for curve in (points, reference)
+    )
+    return 100 * (ours / others - 1)
 
 
 def measured_models(

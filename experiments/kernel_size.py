@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from direct_labels import Label, write_labels
 from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
 
 from lic_jax.cli import exit_code_of
@@ -85,7 +86,7 @@ def rows_of(curves: dict[int, list[MeasuredPoint]], photographs_blockiness: floa
 
 def draw(rows: list[KernelPoint], path: Path) -> None:
     """Rate–distortion and blockiness against the kernel's size."""
-    figure, (of_rate, of_blocks) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    figure, (of_rate, of_blocks) = plt.subplots(1, 2, figsize=(10.4, 4.2), gridspec_kw={"wspace": 0.28})
     kernels = list(dict.fromkeys(row.kernel for row in rows))
     by_kernel = {row.kernel: row for row in rows}
     rates = [by_kernel[kernel].bd_rate_percent for kernel in kernels]
@@ -95,30 +96,30 @@ def draw(rows: list[KernelPoint], path: Path) -> None:
         of_rate.annotate(flops, (kernel, rate), (6, 6), textcoords="offset points", fontsize=8, color="0.35")
     of_rate.axhline(0, color="0.8", linewidth=1)
     of_rate.set(ylabel=f"BD-rate against kernel {kernels[0]} in % (file sizes)")
-    of_rate.set_title("Rate, at equal PSNR; small: synthesis, FLOPs per pixel", fontsize=10)
+    of_rate.set_title("Rate at equal PSNR; the numbers are FLOPs per pixel", fontsize=10)
 
     lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
+    labels = []
     for rd_lambda, grey in zip(lambdas, np.linspace(0, 0.6, len(lambdas)), strict=True):
         curve = [row for row in rows if row.rd_lambda == rd_lambda]
         of_blocks.plot([row.kernel for row in curve], [row.blockiness for row in curve], "o-", color=str(grey))
-        label = f"{np.mean([row.bpp for row in curve]):.2f} bpp"
-        of_blocks.annotate(
-            label, (kernels[-1], curve[-1].blockiness), (8, -3), textcoords="offset points", fontsize=8, color=str(grey)
-        )
+        text = f"{np.mean([row.bpp for row in curve]):.2f} bpp"
+        labels.append(Label(kernels[-1], curve[-1].blockiness, text, str(grey)))
     photographs = rows[0].photographs_blockiness
     of_blocks.axhline(photographs, color="tab:blue", linestyle=":")
     of_blocks.annotate(
-        "the photographs themselves", (kernels[0], photographs), (0, -11), textcoords="offset points", fontsize=8,
-        color="tab:blue",
+        "the photographs themselves", (kernels[0], photographs), (0, -3), textcoords="offset points", va="top",
+        fontsize=9, color="tab:blue",
     )  # fmt: skip
-    of_blocks.set(ylabel="difference across the 16-pixel grid / elsewhere")
+    of_blocks.set(ylabel="difference across the 16-pixel grid ÷ elsewhere")
     of_blocks.set_title("Blockiness of the decoded photographs", fontsize=10)
     for axes in (of_rate, of_blocks):
         axes.set(xlabel="kernel size in pixels (stride 16)", xticks=kernels)
-        axes.margins(x=0.14)
+        axes.margins(x=0.16, y=0.12)
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    write_labels(of_blocks, labels)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -24,6 +24,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import tyro
+from direct_labels import Label, write_labels
 from equal_training import (
     EqualTraining,
     MeasuredPoint,
@@ -41,6 +42,9 @@ from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.files import make_folder
+
+STYLES = (("o-", "tab:blue"), ("s--", "black"), ("^--", "0.4"), ("v--", "0.6"))
+"""Of the curves, the shallow one first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,33 +76,27 @@ class Settings:
 
 def draw(curves: dict[str, list[MeasuredPoint]], jpeg: list[ReferencePoint], path: Path) -> None:
     """Rate against PSNR, each curve named at its end."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
-    styles = [("o-", "tab:blue"), ("s--", "black"), ("^--", "0.45"), ("v--", "0.6")]
-    for (name, curve), (style, colour) in zip(curves.items(), styles, strict=False):
-        axes.plot([p.bpp for p in curve], [p.psnr_db for p in curve], style, color=colour, linewidth=1.7)
-        kind, width = name.split("_n")
-        label = (
-            f"{kind.replace('_', '-')}, width {width.split('_')[0]}: {curve[0].synthesis_flops:,.0f} FLOPs per pixel"
-        )
-        axes.annotate(
-            label, (curve[-1].bpp, curve[-1].psnr_db), (8, -3), textcoords="offset points", fontsize=9, color=colour
-        )
+    figure, axes = plt.subplots(figsize=(7.6, 4.8))
     points = [point for curve in curves.values() for point in curve]
-    low, high = min(p.psnr_db for p in points) - 0.4, max(p.psnr_db for p in points) + 0.4
+    low, high = min(p.psnr_db for p in points) - 0.5, max(p.psnr_db for p in points) + 0.5
     widest = max(p.bpp for p in points)
     visible = [point for point in jpeg if point.bpp <= widest and low <= point.psnr_db <= high]
+    labels = []
+    for (name, curve), (style, color) in zip(curves.items(), STYLES, strict=False):
+        axes.plot([p.bpp for p in curve], [p.psnr_db for p in curve], style, color=color, linewidth=1.7)
+        kind, width = name.split("_n")
+        text = f"{kind.replace('_', '-')}, width {width.split('_')[0]}: {curve[0].synthesis_flops:,.0f} FLOPs/pixel"
+        labels.append(Label(widest, curve[-1].psnr_db, text, color))
     if visible:
         axes.plot([p.bpp for p in visible], [p.psnr_db for p in visible], ":", color="0.5")
-        axes.annotate(
-            "JPEG 4:4:4", (visible[-1].bpp, visible[-1].psnr_db), (8, -3), textcoords="offset points", color="0.5",
-            fontsize=9,
-        )  # fmt: skip
-    axes.set(xlim=(0, widest * 1.75), ylim=(low, high))
+        labels.append(Label(widest, visible[-1].psnr_db, "JPEG 4:4:4", "0.5"))
+    axes.set(xlim=(0, widest * 1.6), ylim=(low, high))
+    write_labels(axes, labels)
     axes.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
     axes.set_title("Equal steps and crops; two-layer starts at the KLT, the deep ones at random", fontsize=10)
     axes.grid(color="0.93")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -1,0 +1,43 @@
+"""Names beside the marks of a picture, moved down where they would lie on one another."""
+
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+
+_SIZE = 9
+_HEIGHT = 1.25 * _SIZE
+_WIDTH = 0.56 * _SIZE
+"""Points that a line and a letter take, about."""
+
+_GAP = 8
+
+
+class Label(NamedTuple):
+    """A name and the mark, in the units of the axes, to whose right it stands."""
+
+    x: float
+    y: float
+    text: str
+    color: str
+
+
+def write_labels(axes: Axes, labels: list[Label]) -> None:
+    """Writes each label to the right of its mark, from the highest down; call it when the axes have their limits."""
+    points_per_pixel = 72 / axes.figure.dpi
+    taken: list[tuple[float, float, float]] = []
+    marks = [(*(axes.transData.transform((label.x, label.y)) * points_per_pixel), label) for label in labels]
+    for x, y, label in sorted(marks, key=lambda mark: -mark[1]):
+        left, right, height = x + _GAP, x + _GAP + _WIDTH * len(label.text), y
+        for other_left, other_right, other_height in taken:
+            if left < other_right and other_left < right and abs(height - other_height) < _HEIGHT:
+                height = other_height - _HEIGHT
+        taken.append((left, right, height))
+        axes.annotate(
+            label.text,
+            (label.x, label.y),
+            (_GAP, height - y),
+            textcoords="offset points",
+            va="center",
+            fontsize=_SIZE,
+            color=label.color,
+        )
