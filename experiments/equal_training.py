@@ -39,9 +39,9 @@ from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, 
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.files import make_folder
 from lic_jax.images import image_paths, read_image
-from lic_jax.model import HyperpriorModel, initialize, to_network_domain
+from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
 from lic_jax.training import checkpoint, data
-from lic_jax.training.anchor import HYPERPRIOR_PARTS, Stage, begin_stage, training_stages, training_step
+from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step
 from lic_jax.training.klt import klt_start
 from lic_jax.training.refit import fit_quantizers, in_fixed_point, in_integers
 from lic_jax.training.settings import AnchorSettings, RefitSettings
@@ -193,7 +193,7 @@ def narrowed(config: ModelConfig, flops: float) -> ModelConfig:
 def model_name(config: ModelConfig) -> str:
     """What distinguishes a model from the others of its experiment: synthesis, widths, kernels."""
     widths = () if config.synthesis == "jpeg_like" else dict.fromkeys(config.synthesis_channels)
-    sizes = [*(f"n{width}" for width in widths), *(f"k{kernel}" for kernel in config.synthesis_kernels)]
+    sizes = [*(f"n{width}" for width in widths), *(f"k{kernel}" for kernel in config.kernel_sizes)]
     return "_".join([config.synthesis, *sizes])
 
 
@@ -218,7 +218,7 @@ def training_photographs(images: Path, held_out: float, crop_size: int) -> data.
 
 def trained_model(training: EqualTraining, config: ModelConfig, images: Path) -> Path:
     """The file of a trained and refitted model; what is not there yet is made."""
-    folder = training.folder / f"{model_name(config)}_{_digest(training, images, config)}"
+    folder = training.folder / f"{model_name(config)}_{_digest(training, images)}"
     model = folder / "model.safetensors"
     if not model.exists():
         photographs = training_photographs(images, training.held_out, training.crop_size)
@@ -232,13 +232,13 @@ def trained_model(training: EqualTraining, config: ModelConfig, images: Path) ->
     return model
 
 
-def _digest(training: EqualTraining, images: Path, config: ModelConfig) -> str:
+def _digest(training: EqualTraining, images: Path) -> str:
     """Eight digits that differ wherever settings or photographs do."""
     settings = {
         name: value for name, value in dataclasses.asdict(training).items() if name not in ("folder", "measured")
     }
     names = [path.name for path in image_paths(images)]
-    return hashlib.sha256(json.dumps([settings, names, config.to_json()]).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([settings, names]).encode()).hexdigest()[:8]
 
 
 def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.PhotographFolder) -> dict:
@@ -246,7 +246,7 @@ def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.
     return klt_start(initialize(config, jax.random.key(training.seed)), config, some, training.rd_lambda, training.seed)
 
 
-def _scaled_to_its_data(training: EqualTraining, params: dict, linear: HyperpriorModel, photographs) -> dict:
+def _scaled_to_its_data(training: EqualTraining, params: dict, linear: CodecModel, photographs) -> dict:
     """A deep synthesis at random, its first layer scaled to the latents and its last to the photographs' contrast.
 
     Otherwise it would begin with images ten times too bright and too dark, and spend its steps on that.
@@ -265,13 +265,13 @@ def _trained_hyperprior(training: EqualTraining, images: Path, photographs: data
     """The hyperprior that every training begins from: it has learned on the KLT, whatever the synthesis."""
     config = training.model("jpeg_like")
     later = {"synthesis_steps": 0, "steps": 0, "refit_steps": 1, "lambdas": (training.rd_lambda,)}
-    folder = training.folder / f"hyperprior_{_digest(dataclasses.replace(training, **later), images, config)}"
+    folder = training.folder / f"hyperprior_{_digest(dataclasses.replace(training, **later), images)}"
     first, _ = training_stages(training.anchor(config))
     params = run_stage(training, first, _klt_params(training, config, photographs), photographs, folder)
-    return {part: params[part] for part in HYPERPRIOR_PARTS}
+    return {part: params[part] for part in first.model.prior_parts}
 
 
-def _synthesis_stage(training: EqualTraining, config: ModelConfig, linear: HyperpriorModel) -> Stage:
+def _synthesis_stage(training: EqualTraining, config: ModelConfig, linear: CodecModel) -> Stage:
     pace = 0.1 if config.synthesis in SHALLOW_SYNTHESES else 1.0
     schedule = optax.cosine_decay_schedule(pace * training.learning_rate, max(training.synthesis_steps, 1))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -312,19 +312,17 @@ def refit(
     crops = data.fixed_crops(photographs, training.crop_size, CALIBRATION_CROPS, training.seed)
     config, params = in_integers(config, params, crops)
     batches = data.crop_batches(photographs, training.crop_size, training.batch_size, training.seed)
-    quantizers = fit_quantizers(
-        HyperpriorModel(config), params, batches, settings, training.rd_lambda, training.seed, "refit"
-    )
+    quantizers = fit_quantizers(model_of(config), params, batches, settings, training.rd_lambda, training.seed, "refit")
     save_bundle(path, config, params, training.rd_lambda, settings.lambdas, *in_fixed_point(quantizers))
 
 
 def measured_points(training: EqualTraining, config: ModelConfig, images: Path) -> list[MeasuredPoint]:
     """A model at its fitted rates, trained if need be."""
     path = trained_model(training, config, images)
-    bundle = load_bundle(path)
     rows = path.with_name(f"measured_{training.measured}.csv")
     if not rows.exists():
-        write_csv(rows, _measure(Codec(bundle), model_name(config), held_out_photographs(training, images)))
+        codec = Codec(load_bundle(path))
+        write_csv(rows, _measure(codec, model_name(config), held_out_photographs(training, images)))
     with rows.open(newline="") as file:
         return [MeasuredPoint(row.pop("model"), *map(float, row.values())) for row in csv.DictReader(file)]
 

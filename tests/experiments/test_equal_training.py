@@ -1,5 +1,5 @@
 import csv
-import sys
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,8 @@ def tiny(experiments, tmp_path):
         analysis_channels=(4, 4, 4),
         latent_channels=12,
         hyper_channels=4,
-        hyperprior_steps=1,
-        synthesis_steps=1,
+        hyperprior_steps=0,
+        synthesis_steps=0,
         steps=1,
         refit_steps=1,
         crop_size=64,
@@ -72,10 +72,22 @@ def test_a_narrowed_synthesis_is_the_widest_that_costs_no_more(tiny):
         narrowed(deep, 10)
 
 
-def test_bad_input_is_refused_in_one_line(experiments, tmp_path):
-    import subprocess
+def test_the_objective_compares_curves_that_have_no_quality_in_common(experiments):
+    from equal_training import ReferencePoint, cost_against
 
-    command = [sys.executable, EXPERIMENTS / "kernel_size.py", tmp_path / "nowhere"]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert finished.returncode == 2
-    assert "nowhere is not a folder" in finished.stderr and len(finished.stderr.splitlines()) == 1
+    good, bad = ([ReferencePoint("", 0, bpp, psnr_db, 0, 0)] for bpp, psnr_db in ((1, 30), (1, 20)))
+    mse = 255**2 / 1000
+    assert cost_against(good, good, 0.01) == 0
+    assert cost_against(bad, good, 0.01) == pytest.approx(100 * ((1 + 0.1 * mse) / (1 + 0.01 * mse) - 1))
+    assert cost_against(bad + good, good, 0.01) == 0
+
+
+def test_bad_input_is_refused(tiny, tmp_path, photograph_folder):
+    from kernel_size import Settings, main
+
+    with pytest.raises(LicError, match="nowhere is not a folder"):
+        main(Settings(tmp_path / "nowhere", out=tmp_path, training=tiny))
+    with pytest.raises(LicError, match="no comparison"):
+        Settings(photograph_folder, kernels=(16, 16))
+    with pytest.raises(LicError, match="is held out; raise"):
+        main(Settings(photograph_folder, out=tmp_path, training=dataclasses.replace(tiny, held_out=0.0)))
