@@ -25,9 +25,9 @@ def tiny(experiments, tmp_path):
         analysis_channels=(4, 4, 4),
         latent_channels=12,
         hyper_channels=4,
-        hyperprior_steps=0,
+        hyperprior_steps=1,
         synthesis_steps=0,
-        steps=1,
+        steps=0,
         refit_steps=1,
         crop_size=64,
         batch_size=2,
@@ -37,11 +37,19 @@ def tiny(experiments, tmp_path):
 
 
 def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is_there(
-    tiny, tmp_path, photograph_folder
+    tiny, tmp_path, photograph_folder, monkeypatch
 ):
+    import equal_training
     from equal_training import MeasuredPoint
     from shrunk_decoder import Settings, main
 
+    from lic_jax.training.refit import start_quantizers
+
+    # What is left out is tested where it lives, and compiles for longer than all else here.
+    unfitted = lambda model, _, __, settings, anchor_lambda, *___: start_quantizers(
+        model.config, settings, anchor_lambda
+    )
+    monkeypatch.setattr(equal_training, "fit_quantizers", unfitted)
     settings = Settings(photograph_folder, budgets=(), hidden_channels=12, out=tmp_path / "results", training=tiny)
     main(settings)
     results = tmp_path / "results" / "shrunk_decoder.csv"
