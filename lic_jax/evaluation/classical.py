@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 
 from lic_jax.errors import LicError
 from lic_jax.evaluation.rate_distortion import Point
@@ -20,6 +20,8 @@ def _encoded(image: UInt8[np.ndarray, "height width 3"], image_format: str, qual
     if not 1 <= quality <= 100:
         raise LicError(f"{image_format} quality {quality} is outside 1 to 100; give one within")
     stream = io.BytesIO()
+    # An optimized JPEG must fit Pillow's buffer, which has a byte a pixel: too few for grain at high quality.
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, image.nbytes)
     try:
         Image.fromarray(image).save(stream, image_format, quality=quality, **settings)
     except (OSError, ValueError) as error:

@@ -102,3 +102,9 @@ def test_other_formats_are_refused(photograph):
     Image.fromarray(photograph).save(png, "PNG")
     with pytest.raises(LicError, match="no readable JPEG or WebP file"):
         decode(png.getvalue())
+
+
+def test_grain_at_high_quality_fits():
+    """A JPEG of more bytes than pixels."""
+    image = np.random.default_rng(0).integers(0, 256, (333, 500, 3), np.uint8)
+    assert len(jpeg(image, 93)) > 333 * 500
