@@ -106,7 +106,8 @@ def test_bands_bound_the_memory(decoder, monkeypatch):
 def test_a_model_may_have_more_tables_than_a_byte_counts(monkeypatch, band_pixels):
     monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
     config = ModelConfig(prior="factorized", latent_channels=300, synthesis="jpeg_like", synthesis_channels=())
-    decoder = Decoder(Bundle(config, {"synthesis": {}}, 0.01, (), (), (), b""))
+    synthesis = {"layer_0": {"kernel": np.zeros((18, 18, 3, 300), np.float32), "bias": np.zeros(3, np.float32)}}
+    decoder = Decoder(Bundle(config, {"synthesis": synthesis}, 0.01, (), (), (), b""))
     _, index = decoder.mean_and_table_index(np.zeros((1, 2, 1, 0), np.float32))
     np.testing.assert_array_equal(index, np.broadcast_to(np.arange(300), (1, 8, 4, 300)))
 
@@ -130,8 +131,9 @@ def test_a_pixel_sees_as_far_as_the_halo_and_no_further(synthesis, kernels, rows
         for index, (size, out) in enumerate(zip(kernels, width, strict=True))
     }
     layers["inverse_gdn"] = {"beta_root": np.ones(2, np.float32), "gamma_root": np.ones((2, 2), np.float32)}
-    config = ModelConfig(latent_channels=2, synthesis=synthesis, synthesis_channels=2, synthesis_kernels=kernels)
-    transforms = portable.PortableTransforms(config, {"hyper_synthesis": {}, "synthesis": layers})
+    widths = {"latent_channels": 2, "synthesis_channels": 2, "synthesis_kernels": kernels}
+    config = ModelConfig(prior="factorized", synthesis=synthesis, **widths)
+    transforms = portable.PortableTransforms(config, {"synthesis": layers})
     latent = np.zeros((1, 9, 3, 2), np.float32)
     latent[:, 4] = 1
     seen = np.flatnonzero(np.any(transforms.synthesize(latent) != 0, axis=(0, 2, 3))) // 16

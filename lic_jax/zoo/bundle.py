@@ -23,7 +23,7 @@ _SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_in
 """What of a configuration concerns the sender alone."""
 
 _HALF_PRECISION_FROM = 1024
-"""Kernels of at least this many weights are stored in half precision; a hyper synthesis' integers fit it exactly."""
+"""Kernels of at least this many weights are stored in half precision, or as bytes if that is what they are."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,8 +77,10 @@ def in_stored_precision(params: dict) -> dict:
 
 
 def _stored(leaf: np.ndarray) -> np.ndarray:
-    half = leaf.ndim > 1 and leaf.size >= _HALF_PRECISION_FROM
-    return leaf.astype(np.float16 if half else np.float32)
+    if leaf.ndim < 2 or leaf.size < _HALF_PRECISION_FROM:
+        return leaf.astype(np.float32)
+    as_bytes = np.clip(np.rint(leaf), -128, 127).astype(np.int8)  # a hyper synthesis' integers
+    return as_bytes if np.array_equal(as_bytes, leaf) else leaf.astype(np.float16)
 
 
 def _fingerprint(config: str, tree: dict) -> bytes:

@@ -95,7 +95,7 @@ def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(re
     with np.load(path) as file:
         image, hyper_latent, index = (file[name] for name in ("image", "hyper_latent_quantized", "scale_index"))
     config, integers = to_integers(params["hyper_synthesis"], config, hyper_latent)
-    _, found = integer_hyper_synthesis(np, integers, config, hyper_latent)
+    _, found = integer_hyper_synthesis(np, integers, config)(hyper_latent)
     nearest = np.rint(np.clip(index, 0, 63)).reshape(found.shape)
     assert np.mean(np.abs(found - nearest) <= 1) > 0.99 and np.mean(found == nearest) > 0.8
 
@@ -109,7 +109,7 @@ def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(re
     hyper_symbols, symbols = Decoder(bundle).symbols(codec.code(analysed, 0))
     np.testing.assert_array_equal(hyper_symbols, bundle.hyper_quantizers[0].symbols(analysed.hyper_latent))
     hyper_latent = bundle.hyper_quantizers[0].levels()[hyper_symbols]
-    mean, _ = integer_hyper_synthesis(np, integers, config, hyper_latent)
+    mean, _ = integer_hyper_synthesis(np, integers, config)(hyper_latent)
     np.testing.assert_array_equal(symbols, bundle.latent_quantizers[0].symbols(analysed.latent - mean))
 
 
