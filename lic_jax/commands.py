@@ -80,6 +80,29 @@ def complexity(
         print(complexity_table(costs))
 
 
+def models(as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON instead of a table")] = False) -> None:
+    """List the models that ship: size, cost of decoding, Kodak BD-rate, where each was trained."""
+    from lic_jax.evaluation.complexity import complexity, decoding
+
+    facts = {
+        name: {
+            "bytes": zoo.path_of(name).stat().st_size,
+            "decoding_flops_per_pixel": decoding(complexity(zoo.config_of(name))).flops,
+            **measured,
+        }
+        for name, measured in zoo.measured_facts().items()
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    print(f"{'':10} {'size':>9} {'decoding':>16}  Kodak BD-rate against")
+    print(f"{'model':10} {'':>9} {'FLOPs per pixel':>16} {'JPEG':>10} {'WebP':>10}   trained on")
+    for name, fact in facts.items():
+        bd_rates = "".join(f" {fact['kodak_bd_rate_percent'][other]:+8.1f} %" for other in ("jpeg", "webp"))
+        size, flops = f"{fact['bytes'] / 1e6:6.1f} MB", fact["decoding_flops_per_pixel"]
+        print(f"{name:10} {size} {flops:16,.0f}{bd_rates}   {fact['trained']}")
+
+
 def train(
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
     out: Annotated[Path, tyro.conf.arg(help="checkpoints, log and weights; the same command goes on from there")],
@@ -113,6 +136,7 @@ COMMANDS = {
     "info": cli.info,
     "evaluate": evaluate,
     "complexity": complexity,
+    "models": models,
     "train": train,
     "refit": refit,
 }

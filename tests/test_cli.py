@@ -194,6 +194,18 @@ def test_evaluate_covers_all_rates_by_default():
     assert set(range(7)) <= set(default_rates(6))
 
 
+def test_models_lists_what_ships(lic, capsys):
+    assert lic("models", with_model=False) == 0
+    table = capsys.readouterr().out
+    assert lic("models", "--json", with_model=False) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == zoo.names() and all(
+        name in table and fact["trained"] in table for name, fact in facts.items()
+    )
+    assert facts["default"]["bytes"] == zoo.path_of().stat().st_size
+    assert facts["default"]["decoding_flops_per_pixel"] <= 20_000
+
+
 def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file, tmp_path, capsys):
     assert lic("complexity", tiny_model_file, "--json", with_model=False) == 0
     of_model = json.loads(capsys.readouterr().out)
