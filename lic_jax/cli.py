@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,14 @@ def _run(arguments: list[str]) -> None:
         return run(arguments)
     settings = vars(_parser().parse_args(arguments))
     return settings.pop("run")(**settings)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Warnings are said in one line each, as errors are."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"lic: {message}", file=sys.stderr)
+        yield
 
 
 def exit_code_of(error: LicError) -> int:

@@ -3,6 +3,7 @@
 All in JAX, for whatever device it has; `lic_jax.decoder` is the receiver alone, in NumPy.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +16,10 @@ from jaxtyping import Array, Float, UInt8
 from lic_jax import bitstream, zoo
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.decoder import SymbolReader, channel_index
+from lic_jax.encoding import rate_control
 from lic_jax.entropy import coder
-from lic_jax.errors import LicError
+from lic_jax.errors import LicError, LicWarning
+from lic_jax.evaluation import metrics
 from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
 from lic_jax.transforms.buckets import Bucketed
 from lic_jax.zoo.bundle import Bundle, load_bundle
@@ -73,18 +76,54 @@ class Codec(SymbolReader):
         """Quantizes and codes an analysed image at a rate, the middle one by default."""
         return self._code([analysed], self._rate_units(rate))[0]
 
-    def compress(self, image: UInt8[np.ndarray, "height width 3"], rate: float | None = None) -> bytes:
-        """An image as a stream.
+    def compress(
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        rate: float | None = None,
+        *,
+        bpp: float | None = None,
+        psnr: float | None = None,
+        max_bytes: int | None = None,
+    ) -> bytes:
+        """An image as a stream: at a rate, or at the rate that gives what is asked for (`encoding.rate_control`).
+
+        The rate is searched in at most 8 passes of quantizing and coding, after one analysis; with `psnr`, each is
+        decoded, too.
 
         Args:
           image: uint8 RGB, any size from 1×1 up.
           rate: from 0, the smallest file, to `bundle.highest_rate`; fractions lie between fitted rates. By default the
             middle fitted rate.
+          bpp: instead of a rate, bits per pixel of the whole stream, hit to 1 %.
+          psnr: instead of a rate, the PSNR in dB of the decoded image, hit to 0.05 dB.
+          max_bytes: instead of a rate, the size of the stream that is not exceeded; the largest that fits.
+
+        Warns:
+          LicWarning: bpp or psnr is out of reach; the nearest stream is returned.
 
         Raises:
-          LicError: the image or the rate is outside what the codec can do.
+          LicError: the image, the rate or max_bytes is outside what the codec can do, or two of the four are given.
         """
-        return self.compress_batch([image], rate)[0]
+        wishes = {"rate": rate, "bpp": bpp, "psnr": psnr, "max_bytes": max_bytes}
+        given = [name for name, wish in wishes.items() if wish is not None]
+        if len(given) > 1:
+            raise LicError(f"{' and '.join(given)} are given; give one of rate, bpp, psnr and max_bytes")
+        if bpp is None and psnr is None and max_bytes is None:
+            return self.compress_batch([image], rate)[0]
+
+        analysed = self.analyse(image)
+        code = lambda rate_units: self._code([analysed], rate_units)[0]
+        highest_units = self._rate_units(self.bundle.highest_rate)
+        if bpp is not None:
+            found = rate_control.with_bpp(code, highest_units, bpp, analysed.height * analysed.width)
+        elif psnr is not None:
+            psnr_of = lambda stream: metrics.psnr(self.decompress(stream), image)
+            found = rate_control.with_psnr(code, highest_units, psnr, psnr_of)
+        else:
+            found = rate_control.within_bytes(code, highest_units, max_bytes)
+        if found.warning:
+            warnings.warn(found.warning, LicWarning, stacklevel=2)
+        return found.stream
 
     def compress_batch(
         self, images: Sequence[UInt8[np.ndarray, "height width 3"]], rate: float | None = None

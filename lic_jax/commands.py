@@ -28,6 +28,9 @@ def compress(
         float | None,
         tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
     ] = None,
+    bpp: Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")] = None,
+    psnr: Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")] = None,
+    max_bytes: Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")] = None,
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Compress an image to a stream."""
@@ -40,7 +43,8 @@ def compress(
             f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
         )
     pixels = read_image(image)
-    data = load(model).compress(pixels, rate)
+    with cli.warnings_as_lines():
+        data = load(model).compress(pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
     print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp")

@@ -37,6 +37,17 @@ def test_compress_and_decompress(lic, stream, photograph_folder, tmp_path, capsy
     assert np.mean((decoded.astype(float) - original) ** 2) < 300
 
 
+def test_what_compress_can_do_only_nearly_and_what_not_at_all(lic, photograph_folder, tmp_path, capsys):
+    image, out = photograph_folder / "00.png", tmp_path / "a.lic"
+    assert lic("compress", image, out, "--bpp", 0.001) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("lic: 0.001 bpp is outside of this image's range") and error.count("\n") == 1
+    out.unlink()
+    assert lic("compress", image, out, "--psnr", 37, "--rate", 1, "--max-bytes", 1000) == 2
+    error = capsys.readouterr().err
+    assert "rate and psnr and max_bytes are given" in error and error.count("\n") == 1 and not out.exists()
+
+
 def test_info_tells_what_the_stream_holds(lic, stream, capsys):
     capsys.readouterr()
     assert lic("info", stream, "--json", with_model=False) == 0

@@ -13,7 +13,7 @@ from lic_jax import bitstream
 from lic_jax.codec import Codec, pad_to_multiple
 from lic_jax.entropy.bins import bin_edges
 from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
-from lic_jax.errors import LicError
+from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
 from lic_jax.quantization import stanh
@@ -134,6 +134,44 @@ def test_another_model_is_refused(codec, tmp_path, image):
     other = Codec(load_bundle(tmp_path / "other.safetensors"))
     with pytest.raises(LicError, match="made by model"):
         other.decompress(codec.compress(image, 1))
+
+
+@pytest.fixture
+def passes(codec, monkeypatch):
+    """A list that grows by a rate whenever the codec quantizes and codes."""
+    rates, code = [], codec._code
+    monkeypatch.setattr(
+        codec, "_code", lambda batch, rate_units: (rates.append(rate_units), code(batch, rate_units))[1]
+    )
+    return rates
+
+
+def test_a_stream_has_the_size_or_the_quality_asked_for(codec, image, passes):
+    """Of the real file and what its receiver sees, in eight passes after one analysis."""
+    smallest, largest = (codec.compress(image, rate) for rate in (0, 2))
+    pixels = image.shape[0] * image.shape[1]
+    for share in (0.2, 0.7):
+        size = int(len(smallest) ** (1 - share) * len(largest) ** share)
+        quality = (1 - share) * psnr(codec.decompress(smallest), image) + share * psnr(codec.decompress(largest), image)
+        passes.clear()
+        assert len(codec.compress(image, bpp=8 * size / pixels)) == pytest.approx(size, rel=0.01)
+        assert psnr(codec.decompress(codec.compress(image, psnr=quality)), image) == pytest.approx(quality, abs=0.05)
+        assert 0.99 * size < len(codec.compress(image, max_bytes=size)) <= size
+        assert len(passes) <= 3 * 8
+    assert codec.compress(image, max_bytes=len(smallest)) == smallest
+
+
+def test_what_cannot_be_reached_is_said(codec, image):
+    smallest, largest = (codec.compress(image, rate) for rate in (0, 2))
+    for name, low, high in ("bpp", 1e-3, 90), ("psnr", 5, 90):
+        with pytest.warns(LicWarning, match="outside of this image's range") as said:
+            assert codec.compress(image, **{name: low}) == smallest
+            assert codec.compress(image, **{name: high}) == largest
+        assert said[0].filename == __file__
+    with pytest.raises(LicError, match=f"smallest stream has {len(smallest)}"):
+        codec.compress(image, max_bytes=len(smallest) - 1)
+    with pytest.raises(LicError, match="rate and bpp are given"):
+        codec.compress(image, 1, bpp=0.5)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 2.01, float("nan")])

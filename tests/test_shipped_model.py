@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 
 import lic_jax as lic
 from lic_jax import zoo
@@ -73,6 +74,15 @@ def test_rate_and_quality_rise_together(codec, test_photographs):
             data = codec.code(analysed, rate)
             points.append((len(data), psnr(codec.decompress(data), image)))
         assert np.all(np.diff(points, axis=0) > 0)
+
+
+def test_a_stream_has_the_size_or_the_quality_asked_for(codec):
+    image = skimage.data.astronaut()[:128, 128:256]
+    for size in (700, 1500):
+        assert 0.98 * size < len(codec.compress(image, max_bytes=size)) <= size
+        assert len(codec.compress(image, bpp=8 * size / 128**2)) == pytest.approx(size, rel=0.01)
+    for quality in (30, 35):
+        assert psnr(codec.decompress(codec.compress(image, psnr=quality)), image) == pytest.approx(quality, abs=0.05)
 
 
 def test_estimated_rates_are_bytes(codec, test_photographs):

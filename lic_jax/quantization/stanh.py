@@ -137,7 +137,9 @@ def interpolate(first: STanH, second: STanH, fraction: Float[Array, ""] | float)
 def soft(
     quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
 ) -> Float[Array, "*shape"]:
-    """The differentiable quantizer s_β: a sum of hyperbolic tangents.
+    """The differentiable quantizer s_β: a sum of hyperbolic tangents, all T of them for every value.
+
+    `windowed.soft_windowed` is the same function for many components.
 
     Args:
       quantizer: one quantizer (not a stack).
@@ -149,56 +151,6 @@ def soft(
     """
     steps = jnp.tanh(inverse_temperature * (values[..., None] - quantizer.thresholds))
     return jnp.sum(quantizer.spacings / 2 * steps, axis=-1)
-
-
-_SATURATION = 9.0
-"""tanh of more than this is 1 in float32 (1 − tanh 9 = 3e-8)."""
-
-
-def window_of(quantizer: STanH, inverse_temperature: float) -> int:
-    """How many thresholds around a value `soft_windowed` must look at to be exact: the fewer, the harder.
-
-    Not for use under jit: a window's size shapes the program.
-
-    Args:
-      quantizer: one quantizer or a stack, which then share the window.
-      inverse_temperature: the smallest β that the window will be used with.
-
-    Returns:
-      Twice the most thresholds that can lie within the reach of an unsaturated tanh on one side of a value; T at most.
-    """
-    thresholds = np.asarray(quantizer.thresholds).reshape(-1, quantizer.components)
-    reach = _SATURATION / inverse_temperature
-    ends = (np.searchsorted(row, row + reach, side="right") for row in thresholds)
-    most = max(int(np.max(end - np.arange(len(end)))) for end in ends)
-    return min(2 * most, quantizer.components)
-
-
-def soft_windowed(
-    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float, window: int
-) -> Float[Array, "*shape"]:
-    """s_β at a cost that does not grow with T: tanh at the thresholds nearest to each value, a sum for the rest.
-
-    All other tanh are saturated at ±1 in float32, so their share is a difference of cumulative sums of the spacings.
-    Value and gradients, in values, spacings and thresholds, are those of `soft` where `window` is at least
-    `window_of` at this β.
-
-    Args:
-      quantizer: one quantizer (not a stack).
-      values: latents minus their mean, in units of the anchor's quantization step.
-      inverse_temperature: β > 0.
-      window: thresholds looked at for each value, 1 to T; a Python number.
-    """
-    thresholds, half_spacings = quantizer.thresholds, quantizer.spacings / 2
-    if window >= quantizer.components:
-        return soft(quantizer, values, inverse_temperature)
-    first = symbols(quantizer, jax.lax.stop_gradient(values)) - window // 2
-    first = jnp.clip(first, 0, quantizer.components - window)
-    index = first[..., None] + jnp.arange(window)
-    steps = jnp.tanh(inverse_temperature * (values[..., None] - thresholds[index]))
-    inside = jnp.sum(half_spacings[index] * steps, axis=-1)
-    total = jnp.concatenate([jnp.zeros_like(half_spacings[:1]), jnp.cumsum(half_spacings)])
-    return inside + total[first] - (total[-1] - total[first + window])
 
 
 def symbols(quantizer: STanH, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:

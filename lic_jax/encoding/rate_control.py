@@ -1,0 +1,240 @@
+"""Streams of a given size or quality: the search for the rate at which an image has them.
+
+The logarithm of an image's bytes, and its PSNR, are nearly straight lines over the rate. So a few probes, each of which
+quantizes and codes the image at another rate, find the rate that was meant. Nothing here knows a codec: what is
+searched is a function from a rate, in the units of 1/256 that streams store, to a stream.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lic_jax.errors import LicError
+from lic_jax.quantization.fixed_point import RATE_UNITS
+
+PASSES = 8
+"""An image is quantized and coded at most so many times."""
+
+BPP_TOLERANCE = 0.01
+"""A stream hits a number of bits per pixel that it misses by at most this share of it."""
+
+PSNR_TOLERANCE = 0.05
+"""A stream hits a PSNR that it misses by at most so many dB."""
+
+_LOSSLESS = 100.0
+"""The PSNR in dB, otherwise infinite, that an image without error is searched with."""
+
+_WORD = 4
+"""Sizes of an image's streams differ by multiples of so many bytes: no larger one fits where fewer are left."""
+
+_LOG_BYTES_SLOPE = 0.35 / RATE_UNITS
+_PSNR_SLOPE = 1.8 / RATE_UNITS
+"""How ln(bytes) and PSNR rise with a unit of rate, on average over Kodak; where they do not, a probe more is needed."""
+
+_OVERSHOOT = 1.2
+"""The second probe goes so much further than that: what helps is two probes on both sides of the target."""
+
+Code = Callable[[int], bytes]
+"""A rate in units of 1/256, from 0 to the highest one → the image's stream at it."""
+
+
+class Found(NamedTuple):
+    """A stream and, where it is not what was asked for, one line that says so."""
+
+    stream: bytes
+    warning: str | None = None
+
+
+def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int) -> Found:
+    """A stream of so many bits per pixel, to 1 %, or the nearest.
+
+    Args:
+      code: the image's streams.
+      highest_units: the highest rate.
+      bpp: bits per pixel, with all that is in a stream.
+      pixels: of the image.
+
+    Raises:
+      LicError: bpp is not a positive number.
+    """
+    _check_positive("bpp", bpp)
+    goal = Goal(
+        lambda stream: math.log(8 * len(stream) / pixels),
+        math.log(bpp),
+        math.log(bpp * (1 - BPP_TOLERANCE)),
+        math.log(bpp * (1 + BPP_TOLERANCE)),
+        _LOG_BYTES_SLOPE,
+    )
+    return _nearest(code, highest_units, goal, lambda log_bpp: f"{math.exp(log_bpp):.3g} bpp")
+
+
+def with_psnr(code: Code, highest_units: int, psnr: float, psnr_of: Callable[[bytes], float]) -> Found:
+    """A stream that is decoded with a PSNR, to 0.05 dB, or the nearest.
+
+    Args:
+      code: the image's streams.
+      highest_units: the highest rate.
+      psnr: in dB.
+      psnr_of: a stream → the PSNR of what its receiver sees against the original, in dB.
+
+    Raises:
+      LicError: psnr is not a positive number.
+    """
+    _check_positive("psnr", psnr)
+    goal = Goal(
+        lambda stream: min(psnr_of(stream), _LOSSLESS),
+        psnr,
+        psnr - PSNR_TOLERANCE,
+        psnr + PSNR_TOLERANCE,
+        _PSNR_SLOPE,
+    )
+    return _nearest(code, highest_units, goal, lambda value: f"{value:.2f} dB")
+
+
+def within_bytes(code: Code, highest_units: int, max_bytes: int) -> Found:
+    """The largest stream of at most so many bytes.
+
+    Where size falls between two rates in which it should rise, another one may be larger and fit as well.
+
+    Args:
+      code: the image's streams.
+      highest_units: the highest rate.
+      max_bytes: never exceeded.
+
+    Raises:
+      LicError: max_bytes is not a positive number, or even the smallest stream is larger.
+    """
+    _check_positive("max_bytes", max_bytes)
+    limit = math.log(max_bytes)
+    goal = Goal(
+        lambda stream: math.log(len(stream)),
+        limit,
+        math.log(max_bytes - _WORD + 1) if max_bytes >= _WORD else limit,
+        limit,
+        _LOG_BYTES_SLOPE,
+    )
+    probes = search(code, highest_units, goal)
+    fitting = [probe for probe in probes if len(probe.stream) <= max_bytes]
+    if not fitting:
+        smallest = min(len(probe.stream) for probe in probes)
+        raise LicError(
+            f"{max_bytes} bytes are too few for this image, whose smallest stream has {smallest}; "
+            "allow so many or make the image smaller"
+        )
+    return Found(max(fitting, key=lambda probe: (len(probe.stream), probe.rate_units)).stream)
+
+
+class Goal(NamedTuple):
+    """What a search is for.
+
+    Attributes:
+      value_of: the value of a stream, finite; it rises with the rate, on the whole.
+      target: the value that is wanted.
+      lowest, highest: those that are as good.
+      slope: about how much the value rises with a unit of rate.
+    """
+
+    value_of: Callable[[bytes], float]
+    target: float
+    lowest: float
+    highest: float
+    slope: float
+
+    def is_hit_by(self, value: float) -> bool:
+        """Whether a stream of this value will do."""
+        return self.lowest <= value <= self.highest
+
+
+class Probe(NamedTuple):
+    """An image coded at a rate, and the value of the stream."""
+
+    rate_units: int
+    stream: bytes
+    value: float
+
+
+def _probe(code: Code, rate_units: int, goal: Goal) -> Probe:
+    stream = code(rate_units)
+    return Probe(rate_units, stream, goal.value_of(stream))
+
+
+class _End(NamedTuple):
+    """An end of the bracket: a rate, and how far its value is from the target; `None` if it was not probed."""
+
+    rate_units: int
+    error: float | None = None
+
+    def halved(self) -> "_End":
+        return self if self.error is None else _End(self.rate_units, self.error / 2)
+
+
+def search(code: Code, highest_units: int, goal: Goal) -> list[Probe]:
+    """Probes rates ever closer to the one at which the value crosses its target.
+
+    Regula falsi in the form called Illinois (Dowell & Jarratt, BIT 1971): an end of the bracket that stays for a second
+    time counts half. The lower end falls short of the target and the upper one exceeds it, so that the value crosses
+    the target between them however it rises and falls there, and no step gives this up.
+
+    Args:
+      code: the image's streams.
+      highest_units: the highest rate.
+      goal: what to look for.
+
+    Returns:
+      The probes in their order, `PASSES` at most. The last one is a hit, unless there is none between two neighbouring
+      rates, the target lies beyond the rates (their end is then among the probes), or the passes are spent.
+    """
+    probes: list[Probe] = []
+    below, above = _End(-1), _End(highest_units + 1)
+    while above.rate_units - below.rate_units > 1 and len(probes) < PASSES:
+        position = round(_expected_crossing(probes, below, above, goal))
+        position = min(max(position, below.rate_units + 1), above.rate_units - 1)
+        probes.append(_probe(code, position, goal))
+        if goal.is_hit_by(probes[-1].value):
+            break
+        end = _End(position, probes[-1].value - goal.target)
+        same_side = not _enclose(probes[-2:], goal)
+        if end.error > 0:
+            below, above = below.halved() if same_side else below, end
+        else:
+            below, above = end, above.halved() if same_side else above
+    return probes
+
+
+def _expected_crossing(probes: list[Probe], below: _End, above: _End, goal: Goal) -> float:
+    """The rate to probe next: in the middle, from there by the usual slope, at the end; between two ends by a line."""
+    if below.error is not None and above.error is not None:
+        share = below.error / (below.error - above.error)
+        return below.rate_units + share * (above.rate_units - below.rate_units)
+    if not probes:
+        return (below.rate_units + above.rate_units) / 2
+    if len(probes) == 1:
+        return probes[0].rate_units + _OVERSHOOT * (goal.target - probes[0].value) / goal.slope
+    return above.rate_units if above.error is None else below.rate_units
+
+
+def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[float], str]) -> Found:
+    """The stream whose value is nearest to the target, with a warning if that is no hit."""
+    probes = search(code, highest_units, goal)
+    if not goal.is_hit_by(probes[-1].value) and not _enclose(probes, goal):
+        unseen_ends = {0, highest_units} - {probe.rate_units for probe in probes}
+        probes += [_probe(code, rate_units, goal) for rate_units in unseen_ends]
+    nearest = min(probes, key=lambda probe: abs(probe.value - goal.target))
+    asked, given = in_words(goal.target), in_words(nearest.value)
+    if goal.is_hit_by(nearest.value):
+        return Found(nearest.stream)
+    if _enclose(probes, goal):
+        return Found(nearest.stream, f"no rate of this image has {asked}; {given} is the nearest that was found")
+    values = [probe.value for probe in probes]
+    lowest, highest = in_words(min(values)), in_words(max(values))
+    return Found(nearest.stream, f"{asked} is outside of this image's range, {lowest} to {highest}; it gets {given}")
+
+
+def _enclose(probes: list[Probe], goal: Goal) -> bool:
+    """Whether the target lies between the values of probes."""
+    return len({probe.value > goal.target for probe in probes}) == 2
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise LicError(f"{name} {value} cannot be; give a positive number")
