@@ -17,7 +17,8 @@ from lic_jax import bitstream, zoo
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.decoder import SymbolReader, channel_index
 from lic_jax.encoding.objective import Latents, OperatingPoint, Staircase
-from lic_jax.encoding.search import MethodName, Report, Settings, Start, search
+from lic_jax.encoding.search import Start, search
+from lic_jax.encoding.settings import MethodName, Report, Settings
 from lic_jax.entropy import coder
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
@@ -112,7 +113,7 @@ class Codec(SymbolReader):
             descent, with tens; "rounding", each symbol or its neighbour, with one, two or three passes.
           time_limit: seconds after which there is a result, whatever the iterations; schedules follow the time.
             What JAX has yet to compile takes its time all the same.
-          on_progress: called with a `lic_jax.encoding.search.Progress` after every step; where it returns True, the
+          on_progress: called with a `lic_jax.encoding.settings.Progress` after every step; where it returns True, the
             search ends with the best so far.
 
         Raises:

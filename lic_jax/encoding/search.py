@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,9 @@ from lic_jax.encoding.objective import (
     Symbols,
     nearest_solution,
 )
-from lic_jax.errors import LicError, unknown_name
+from lic_jax.encoding.settings import Progress, Settings
 from lic_jax.model import CodecModel
 from lic_jax.transforms.buckets import batches_of, stacked
-
-MethodName = Literal["rounding", "refinement", "sga"]
 
 BATCH_BLOCKS = 512
 """A batch of more than one image has at most so many blocks: two megapixels, whose gradients take half a gigabyte."""
@@ -54,50 +52,6 @@ METHODS = {
     "refinement": Method(lambda model, variables, images: refinement.begin(images), refinement.update, passes=2),
     "sga": Method(lambda model, variables, images: sga.begin(images), sga.update, passes=2),
 }
-
-
-class Progress(NamedTuple):
-    """How far a search is, and the best that it has seen: means over the images that are searched together.
-
-    `bpp` and `psnr_db` (of the mean error) are what a receiver will find but for some bytes of overhead; `objective` is
-    bpp + λ · MSE. Steps are counted over all batches.
-    """
-
-    step: int
-    steps: int
-    bpp: float
-    psnr_db: float
-    objective: float
-
-
-Report = Callable[[Progress], bool | None]
-"""Is told after every step; a search whose report answers True stops with the best so far."""
-
-
-class Settings(NamedTuple):
-    """How to search.
-
-    Attributes:
-      iterations: steps, or passes of "rounding".
-      method: one of `METHODS`.
-      time_limit: seconds after which there is a result; the schedules then follow the time, if that ends first.
-        What has to be compiled takes its time all the same.
-      report: is told of progress.
-    """
-
-    iterations: int
-    method: MethodName = "sga"
-    time_limit: float | None = None
-    report: Report | None = None
-
-    def check(self) -> None:
-        """Raises LicError unless there can be such a search."""
-        if self.iterations < 0:
-            raise LicError(f"{self.iterations} iterations are negative; give 0 for encoding in one shot, or more")
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise LicError(f"a time limit of {self.time_limit:g} seconds leaves no time; give more")
 
 
 class Start(NamedTuple):
