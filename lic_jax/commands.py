@@ -3,14 +3,18 @@
 Frameworks are imported by the commands that need one, when they run.
 """
 
+import contextlib
 import json
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from lic_jax import cli, zoo
+from lic_jax.encoding.settings import MethodName
 from lic_jax.errors import LicError
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
@@ -19,6 +23,18 @@ Model = Annotated[str, tyro.conf.arg(metavar="MODEL", help="a shipped model's na
 Flat = tyro.conf.OmitArgPrefixes
 
 _ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
+
+
+Iterations = Annotated[
+    int, tyro.conf.arg(help="steps to search for a better stream, which decodes as quickly; 0 encodes in one shot")
+]
+SearchMethod = Annotated[
+    MethodName,
+    tyro.conf.arg(
+        help="what an iteration is: a step of stochastic Gumbel annealing (take hundreds), of gradient descent (tens), "
+        "or a pass of rounding by rate and distortion (one to three)"
+    ),
+]
 
 
 def compress(
@@ -31,6 +47,11 @@ def compress(
     bpp: Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")] = None,
     psnr: Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")] = None,
     max_bytes: Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")] = None,
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
+    time_limit: Annotated[
+        float | None, tyro.conf.arg(metavar="SECONDS", help="end the search by then, with the best so far")
+    ] = None,
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Compress an image to a stream."""
@@ -42,26 +63,84 @@ def compress(
         raise LicError(
             f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
         )
+    if time_limit is not None and iterations == 0:
+        raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
     pixels = read_image(image)
-    with cli.warnings_as_lines():
-        data = load(model).compress(pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
+    search = {"iterations": iterations, "method": method, "time_limit": time_limit}
+    with cli.warnings_as_lines(), searching(iterations) as progress:
+        data = load(model).compress(
+            pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search, on_progress=progress.report
+        )
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
-    print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp")
+    stopped = f" (interrupted at iteration {progress.step}: the best so far)" if progress.interrupted else ""
+    print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp{stopped}")
+
+
+class SearchProgress:
+    """A search's progress bar, and the interruption (Ctrl-C) that ends it with the best so far.
+
+    Attributes:
+      step: the last one that was done.
+      interrupted: whether to stop.
+    """
+
+    def __init__(self, bar):
+        self.step, self.interrupted, self._bar = 0, False, bar
+
+    def report(self, progress) -> bool:
+        """Shows the best so far; True where the search should stop."""
+        self._bar.update(progress.step - self.step)
+        self.step = progress.step
+        self._bar.set_postfix_str(
+            f"bpp {progress.bpp:.3f} psnr {progress.psnr_db:.2f} objective {progress.objective:.4f}", refresh=False
+        )
+        return self.interrupted
+
+    def interrupt(self, *_) -> None:
+        """What Ctrl-C does first; a second one interrupts at once."""
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def searching(iterations: int) -> Iterator[SearchProgress]:
+    """A search's progress on the terminal, while Ctrl-C is a wish to end it."""
+    from tqdm import tqdm
+
+    with tqdm(total=iterations, unit="iteration", disable=None if iterations else True) as bar:
+        progress = SearchProgress(bar)
+        before = signal.signal(signal.SIGINT, progress.interrupt) if iterations else None
+        try:
+            yield progress
+        finally:
+            if iterations:
+                signal.signal(signal.SIGINT, before)
 
 
 def evaluate(
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
     csv: Annotated[Path | None, tyro.conf.arg(help="write every measurement here")] = None,
     rates: Annotated[tuple[float, ...], tyro.conf.arg(help="by default the fitted ones and two between each")] = (),
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Measure rate, quality and time on a folder of images, from real files' bytes."""
     from lic_jax.codec import load
-    from lic_jax.evaluation.codec import MeasuredRow, default_rates, evaluate_folder, mean_table, write_csv
+    from lic_jax.evaluation.codec import (
+        MeasuredRow,
+        SearchingCodec,
+        default_rates,
+        evaluate_folder,
+        mean_table,
+        write_csv,
+    )
 
     codec = load(model)
-    rows: list[MeasuredRow] = evaluate_folder(codec, folder, rates or default_rates(codec.bundle.highest_rate))
+    highest_rate = codec.bundle.highest_rate
+    measured = SearchingCodec(codec, iterations, method) if iterations else codec
+    rows: list[MeasuredRow] = evaluate_folder(measured, folder, rates or default_rates(highest_rate))
     print(mean_table(rows))
     if csv is not None:
         write_csv(csv, rows)

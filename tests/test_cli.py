@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import subprocess
 import sys
 
@@ -46,6 +47,42 @@ def test_what_compress_can_do_only_nearly_and_what_not_at_all(lic, photograph_fo
     assert lic("compress", image, out, "--psnr", 37, "--rate", 1, "--max-bytes", 1000) == 2
     error = capsys.readouterr().err
     assert "rate and psnr and max_bytes are given" in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, tmp_path, capsys):
+    image = photograph_folder / "00.png"
+    assert lic("compress", image, tmp_path / "b.lic", "--iterations", 2, "--method", "rounding") == 0
+    assert bitstream.unpack((tmp_path / "b.lic").read_bytes()).rate_units == 256
+    assert "interrupted" not in capsys.readouterr().out
+    for arguments, message in (
+        (("--iterations", "-1"), "-1 iterations are negative"),
+        (("--time-limit", "5"), "give --iterations"),
+        (("--iterations", "1", "--time-limit", "-5"), "time limit of -5 seconds"),
+    ):
+        assert lic("compress", image, tmp_path / "c.lic", *arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "c.lic").exists()
+
+
+def test_an_interrupted_search_writes_the_best_so_far_and_says_so(
+    lic, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    from lic_jax import commands
+
+    report, handler = commands.SearchProgress.report, signal.getsignal(signal.SIGINT)
+
+    def interrupted_at_two(self, progress):
+        if progress.step == 2 and not self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        return report(self, progress)
+
+    monkeypatch.setattr(commands.SearchProgress, "report", interrupted_at_two)
+    out = tmp_path / "b.lic"
+    assert lic("compress", photograph_folder / "00.png", out, "--iterations", 50, "--method", "rounding") == 0
+    assert "interrupted at iteration 2: the best so far" in capsys.readouterr().out
+    assert bitstream.unpack(out.read_bytes()).width == 128
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_info_tells_what_the_stream_holds(lic, stream, capsys):
@@ -182,6 +219,20 @@ def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, cap
         mean = (float(of_rate["0"]["bpp"]) + float(of_rate["1"]["bpp"])) / 2
         assert float(of_rate["mean"]["bpp"]) == pytest.approx(mean, rel=1e-4)
     assert "PSNR dB" in capsys.readouterr().out
+
+
+def test_evaluate_measures_searched_streams(lic, photographs, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    small = [photograph[::3, ::3] for photograph in photographs[:9]]
+    mosaic = np.concatenate([np.concatenate(small[start : start + 3], axis=1) for start in (0, 3, 6)])
+    Image.fromarray(mosaic[:, :128]).save(folder / "a.png")
+    bpp = []
+    for search in ((), ("--iterations", 2, "--method", "rounding")):
+        assert lic("evaluate", folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 0
+        with (tmp_path / "rows.csv").open(newline="") as file:
+            bpp.append(float(next(csv.DictReader(file))["bpp"]))
+    assert bpp[1] < bpp[0]
 
 
 def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photographs, tmp_path, capsys):

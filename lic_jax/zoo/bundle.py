@@ -63,6 +63,11 @@ class Bundle:
             raise LicError(f"rate {rate:g} is outside this model's rates, 0 to {self.highest_rate}")
         return round(rate * RATE_UNITS)
 
+    def rd_lambda_at(self, rate_units: int) -> float:
+        """The trade-off of a rate: the fitted rates' λ, interpolated in its logarithm between them."""
+        fitted = np.arange(len(self.lambdas)) * RATE_UNITS
+        return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
+
     def quantizers_at(self, rate_units: int) -> tuple[FixedPointQuantizer, FixedPointQuantizer]:
         """The quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
