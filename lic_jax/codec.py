@@ -249,16 +249,9 @@ class Codec(SymbolReader):
         settings.check()
         if settings.iterations == 0:
             return list(batch)
-        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
-        starts = [
-            Start(
-                analysed.pixels,
-                Latents(analysed.latent, analysed.hyper_latent),
-                Latents(chosen.mean + quantizer.levels()[chosen.latent], hyper_quantizer.levels()[chosen.hyper_latent]),
-            )
-            for analysed, chosen in zip(batch, self._choose(batch, rate_units), strict=True)
-        ]
+        starts = self._starts(batch, rate_units)
         found = search(self._model, self._variables, starts, self._operating_point(rate_units), settings)
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
         predictions = self._predictions([symbols.hyper_latent for symbols in found], rate_units)
         refined = [
             analysed._replace(
@@ -273,6 +266,19 @@ class Codec(SymbolReader):
             for before, after, cost_before, cost_after in zip(
                 batch, refined, costs[: len(batch)], costs[len(batch) :], strict=True
             )
+        ]
+
+    def _starts(self, batch: Sequence[Analysed], rate_units: int) -> list[Start]:
+        """What a search begins with."""
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
+        levels, hyper_levels = quantizer.levels(), hyper_quantizer.levels()
+        return [
+            Start(
+                analysed.pixels,
+                Latents(analysed.latent, analysed.hyper_latent),
+                Latents(chosen.mean + levels[chosen.latent], hyper_levels[chosen.hyper_latent]),
+            )
+            for analysed, chosen in zip(batch, self._choose(batch, rate_units), strict=True)
         ]
 
     def _operating_point(self, rate_units: int) -> OperatingPoint:

@@ -54,9 +54,7 @@ def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, 
     assert not (tmp_path / "c.lic").exists()
 
 
-def test_an_interrupted_search_writes_the_best_so_far_and_says_so(
-    lic, photograph_folder, tmp_path, capsys, monkeypatch
-):
+def test_ctrl_c_ends_a_search_with_the_best_so_far_and_says_so(lic, photograph_folder, tmp_path, capsys, monkeypatch):
     from lic_jax import commands
 
     report, handler = commands.SearchProgress.report, signal.getsignal(signal.SIGINT)

@@ -62,16 +62,19 @@ class Start(NamedTuple):
     one_shot: Latents
 
 
-_look = jax.jit(nearest_solution, static_argnums=0)
+look = jax.jit(nearest_solution, static_argnums=0)
+"""`objective.nearest_solution`, compiled."""
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(method: Method, model: CodecModel, variables: dict, images: ImageBatch):
+def begin(method: Method, model: CodecModel, variables: dict, images: ImageBatch):
+    """A method's first state."""
     return method.begin(model, variables, images)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=5)
-def _update(method: Method, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
+def update(method: Method, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
+    """A method's next state; the last one's memory is used again."""
     return method.update(model, variables, images, point, state, progress, steps)
 
 
@@ -113,6 +116,13 @@ class _Clock:
         """The fraction of the steps that are done, or of the time that has passed, whichever is more."""
         of_time = 0.0 if self._deadline is None else (self._last_tick - self._started) / max(self._seconds, 1e-9)
         return min(max(self.step / self._steps, of_time), 1.0)
+
+    @property
+    def expected_steps(self) -> int:
+        """How many steps there will be, by the time that the last one took."""
+        if self._deadline is None or self._step_s == 0:
+            return self._steps
+        return min(self._steps, max(1, round(self._seconds / self._step_s)))
 
     @property
     def is_over(self) -> bool:
@@ -160,7 +170,7 @@ def search(
     clock = _Clock(settings.iterations, len(batches), settings.time_limit)
     found: list = [None] * len(starts)
     for grid, positions in batches:
-        images = _batch([starts[position] for position in positions], grid)
+        images = batch_of([starts[position] for position in positions], grid)
         symbols = _search(model, variables, images, point, settings, clock)
         for row, position in enumerate(positions):
             found[position] = _cut(symbols, row, extents[position])
@@ -173,19 +183,19 @@ def _search(
 ) -> Symbols:
     """The best symbols seen of one batch."""
     method, problem = METHODS[settings.method], (variables, images, point)
-    best = _look(model, *problem, images.one_shot)
-    state = _begin(method, model, variables, images)
+    best = look(model, *problem, images.one_shot)
+    state = begin(method, model, variables, images)
     look_every = -(-settings.iterations // LOOKS)
     clock.report(settings, best.cost)
     while not clock.is_over:
-        state = _update(method, model, *problem, state, clock.progress, settings.iterations)
+        state = update(method, model, *problem, state, clock.progress, clock.expected_steps)
         jax.block_until_ready(state)
         clock.tick()
         if clock.step % look_every == 0:
-            best = _better(_look(model, *problem, state.latents), best)
+            best = _better(look(model, *problem, state.latents), best)
         clock.report(settings, best.cost)
     if clock.step % look_every:
-        best = _better(_look(model, *problem, state.latents), best)
+        best = _better(look(model, *problem, state.latents), best)
     if method.passes:
         best = _finished(method.passes, model, problem, best)
     clock.report(settings, best.cost)
@@ -196,10 +206,10 @@ def _finished(passes: int, model: CodecModel, problem: tuple, best: Solution) ->
     """The best after some passes of "rounding"."""
     variables, images, _ = problem
     chosen = images.replace(one_shot=best.latents)
-    state = _begin(METHODS["rounding"], model, variables, chosen)
+    state = begin(METHODS["rounding"], model, variables, chosen)
     for number in range(passes):
-        state = _update(METHODS["rounding"], model, *problem, state, number / passes, passes)
-        best = _better(_look(model, *problem, state.latents), best)
+        state = update(METHODS["rounding"], model, *problem, state, number / passes, passes)
+        best = _better(look(model, *problem, state.latents), best)
     return best
 
 
@@ -208,7 +218,8 @@ def psnr_of(mse: float) -> float:
     return 10 * math.log10(255.0**2 / max(mse, 1e-10))
 
 
-def _batch(starts: list[Start], grid: tuple[int, int]) -> ImageBatch:
+def batch_of(starts: Sequence[Start], grid: tuple[int, int]) -> ImageBatch:
+    """Images of several sizes in arrays of one, which is given in blocks."""
     of_size = lambda arrays, rows: jnp.asarray(stacked(arrays, (rows * grid[0], rows * grid[1])))
     latents = lambda parts: Latents(
         of_size([part.latent for part in parts], LATENTS_PER_HYPER), of_size([part.hyper_latent for part in parts], 1)

@@ -6,7 +6,7 @@ import pytest
 from lic_jax.config import ModelConfig
 from lic_jax.encoding.objective import code_length, predict
 from lic_jax.encoding.rounding import channel_gains
-from lic_jax.encoding.search import METHODS, _begin, _update
+from lic_jax.encoding.search import METHODS, begin, update
 from lic_jax.model import model_of
 
 
@@ -28,11 +28,11 @@ def test_the_gain_of_a_linear_synthesis_without_overlap_is_its_kernels_energy(pr
 def choose(problem, solve):
     """λ's factor → one shot and the solution after a pass, both measured at the model's own λ."""
     method = METHODS["rounding"]
-    start = lambda: _begin(method, problem.model, problem.variables, problem.images)
+    start = lambda: begin(method, problem.model, problem.variables, problem.images)
 
     def run(factor):
         point = problem.point.replace(rd_lambda=jnp.float32(factor * problem.point.rd_lambda))
-        state = _update(method, problem.model, problem.variables, problem.images, point, start(), 0.0, 1)
+        state = update(method, problem.model, problem.variables, problem.images, point, start(), 0.0, 1)
         return solve(state.latents)
 
     return run

@@ -6,7 +6,7 @@ import pytest
 
 from lic_jax.decoder import Decoder
 from lic_jax.encoding.objective import Symbols
-from lic_jax.encoding.search import LOOKS, METHODS, _begin, _update
+from lic_jax.encoding.search import LOOKS, METHODS, begin, update
 from lic_jax.errors import LicError
 
 RATE = 0
@@ -79,9 +79,9 @@ def test_an_image_alone_moves_as_it_does_in_a_batch(problem):
     method, arguments = METHODS["sga"], (problem.model, problem.variables)
     ends = []
     for images in (problem.images, jax.tree.map(lambda of_batch: of_batch[1:], problem.images)):
-        state = _begin(method, *arguments, images)
+        state = begin(method, *arguments, images)
         for step in range(4):
-            state = _update(method, *arguments, images, problem.point, state, step / 4, 4)
+            state = update(method, *arguments, images, problem.point, state, step / 4, 4)
         ends.append(jax.tree.map(lambda of_batch: of_batch[-1], state.latents))
     for in_batch, alone, start in zip(*ends, problem.images.analysed, strict=True):
         assert np.mean(np.abs(in_batch - start[1])) > 0.05
