@@ -42,8 +42,8 @@ def main() -> None:
 
 def stepper(method, problem):
     """A function that goes on from its last state, as a search does."""
-    model, variables, images, _ = problem
-    state = [begin(method, model, variables, images)]
+    _, _, images, _ = problem
+    state = [begin(method, images)]
 
     def step():
         state[0] = update(method, *problem, state[0], 0.5, 200)
