@@ -272,7 +272,10 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "complexity", "train", "refit"])
+COMMANDS = ("compress", "compress-many", "decompress", "info", "evaluate", "complexity", "train", "refit")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
