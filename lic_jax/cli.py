@@ -1,4 +1,4 @@
-"""The command line: `lic compress | decompress | info | evaluate | models | complexity | train | refit`.
+"""The command line: `lic compress | compress-many | decompress | info | evaluate | models | complexity | train | refit`.
 
 `decompress` and `info` are what a device needs that only decodes: they stand here, parsed by argparse, and import
 NumPy, constriction and Pillow at most. The other commands stand in `commands.py`.
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
     if arguments[:1] not in (["decompress"], ["info"]):
         try:
             from lic_jax.commands import run
@@ -121,7 +121,8 @@ def _run(arguments: list[str]) -> None:
             ) from error
         return run(arguments)
     settings = vars(_parser().parse_args(arguments))
-    return settings.pop("run")(**settings)
+    settings.pop("run")(**settings)
+    return 0
 
 
 @contextlib.contextmanager
@@ -139,15 +140,14 @@ def exit_code_of(error: LicError) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command: 0 when done, 2 when what was given cannot be used, 130 when interrupted."""
+    """Runs a command: 0 when done, 1 with a part left out, 2 when what was given cannot be used, 130 interrupted."""
     try:
-        _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except LicError as error:
         return exit_code_of(error)
     except KeyboardInterrupt:
         print("lic: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from lic_jax import cli, zoo
-from lic_jax.encoding.settings import MethodName
+from lic_jax.encoding.settings import MethodName, Settings
 from lic_jax.errors import LicError
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
@@ -25,6 +26,10 @@ Flat = tyro.conf.OmitArgPrefixes
 _ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
 
 
+Rate = Annotated[
+    float | None,
+    tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
+]
 Iterations = Annotated[
     int, tyro.conf.arg(help="steps to search for a better stream, which decodes as quickly; 0 encodes in one shot")
 ]
@@ -40,10 +45,7 @@ SearchMethod = Annotated[
 def compress(
     image: Annotated[Positional[Path], tyro.conf.arg(metavar="IN", help="an 8-bit image without transparency")],
     stream: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the file to write")],
-    rate: Annotated[
-        float | None,
-        tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
-    ] = None,
+    rate: Rate = None,
     bpp: Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")] = None,
     psnr: Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")] = None,
     max_bytes: Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")] = None,
@@ -75,6 +77,33 @@ def compress(
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
     stopped = f" (interrupted at iteration {progress.step}: the best so far)" if progress.interrupted else ""
     print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp{stopped}")
+
+
+def compress_many(
+    folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
+    out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the folder for the streams, photo.png.lic")],
+    rate: Rate = None,
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
+    model: Model = zoo.DEFAULT,
+) -> int:
+    """Compress every image of a folder that has no stream yet; interrupted, the same command goes on."""
+    from tqdm import tqdm
+
+    from lic_jax.codec import load
+    from lic_jax.folders import compress_folder, stream_paths
+
+    paths = stream_paths(folder, out)
+    codec = load(model)
+    codec.bundle.rate_units(codec.bundle.highest_rate // 2 if rate is None else rate)
+    Settings(iterations, method).check()
+    encode = lambda pixels: codec.compress(pixels, rate, iterations=iterations, method=method)
+    with tqdm(total=len(paths), unit="image", disable=None) as bar:
+        outcome = compress_folder(encode, folder, out, lambda path: bar.update())
+    print(f"{out}: {outcome.written} streams written, {outcome.skipped} were there")
+    for path, reason in outcome.failures:
+        print(f"lic: {path} was left out: {reason}", file=sys.stderr)
+    return 1 if outcome.failures else 0
 
 
 class SearchProgress:
@@ -215,6 +244,7 @@ def refit(
 
 COMMANDS = {
     "compress": compress,
+    "compress-many": compress_many,
     "decompress": cli.decompress,
     "info": cli.info,
     "evaluate": evaluate,
@@ -232,9 +262,10 @@ def keep_compiled_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
-def run(arguments: list[str]) -> None:
-    """Parses a command line and runs its command."""
+def run(arguments: list[str]) -> int:
+    """Parses a command line and runs its command: its exit code."""
     keep_compiled_programs()
-    tyro.extras.subcommand_cli_from_dict(
+    code = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )
+    return code or 0

@@ -65,9 +65,7 @@ def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, 
     assert not (tmp_path / "c.lic").exists()
 
 
-def test_an_interrupted_search_writes_the_best_so_far_and_says_so(
-    lic, photograph_folder, tmp_path, capsys, monkeypatch
-):
+def test_ctrl_c_ends_a_search_with_the_best_so_far_and_says_so(lic, photograph_folder, tmp_path, capsys, monkeypatch):
     from lic_jax import commands
 
     report, handler = commands.SearchProgress.report, signal.getsignal(signal.SIGINT)
@@ -297,7 +295,10 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "complexity", "train", "refit"])
+COMMANDS = ("compress", "compress-many", "decompress", "info", "evaluate", "complexity", "train", "refit")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

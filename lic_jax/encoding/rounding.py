@@ -1,4 +1,4 @@
-"""Rate–distortion optimized rounding: each latent keeps its symbol or takes a neighbouring one, all in one pass.
+"""Rate–distortion optimized rounding: each latent keeps its level or takes a neighbouring one, all in one pass.
 
 What a change δ of a quantized latent costs is its symbol's bits more, and λ times what it adds to the squared error,
 
@@ -6,8 +6,8 @@ What a change δ of a quantized latent costs is its symbol's bits more, and λ t
 
 where g is the gradient of the error at the present solution, which one pass back through the synthesis gives for all
 latents, and G_c the local gain ‖∂x̂/∂ŷ‖² of the latent's channel: how much squared error a unit of it makes. Exact for
-one latent and a linear synthesis; that many change at once is left out of account. (The choice between two levels by
-Lagrangian cost is classical: Ramchandran & Vetterli 1994, the trellis-free "RDOQ" of HEVC's encoder.)
+one latent and a linear synthesis; that many change at once is left out of account. (The choice between levels by
+Lagrangian cost is classical: Ramchandran & Vetterli 1994; the "RDOQ" of HEVC's encoders.)
 """
 
 import jax
@@ -27,37 +27,30 @@ from lic_jax.encoding.objective import (
 from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import nearest
 
-_PROBES = 2
-"""Random projections that gains are estimated with, where a channel has hundreds of latents in an image."""
 
-
-def channel_gains(
+def gradient_and_gains(
     model: CodecModel, variables: dict, images: ImageBatch, latent: Float[Array, "batch h w latent"]
-) -> Float[Array, "batch 1 1 latent"]:
-    """‖∂x̂/∂ŷ‖² of a latent of each channel, on the average over each image.
+) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch 1 1 latent"]]:
+    """The gradient of the squared error in ŷ, and ‖∂x̂/∂ŷ‖² of a latent of each channel, on the average of each image.
 
-    For random signs ε, (Jᵀε)² has the diagonal of JᵀJ as its mean (Hutchinson 1989; Bekas, Kokiopoulou & Saad 2007).
+    Both by one pass forward: for random signs ε, (Jᵀε)² has the diagonal of JᵀJ as its mean (Hutchinson 1989; Bekas,
+    Kokiopoulou & Saad 2007), and a channel has hundreds of latents to average over.
     """
     decoded, pull_back = jax.vjp(lambda latent: decode(model, variables, images, latent), latent)
-    signs = jax.random.rademacher(jax.random.key(0), (_PROBES, *decoded.shape), jnp.float32)
-    squares = sum(pull_back(of_probe)[0] ** 2 for of_probe in signs) / _PROBES
+    (gradient,) = pull_back(jax.grad(lambda decoded: jnp.sum(squared_error(images, decoded)))(decoded))
+    signs = jax.random.rademacher(jax.random.key(0), decoded.shape[1:], decoded.dtype)
+    (projection,) = pull_back(jnp.broadcast_to(signs, decoded.shape))
     total = lambda array: jnp.sum(images.cut(array), axis=(1, 2), keepdims=True)
-    return total(squares) / total(jnp.ones_like(latent[..., :1]))
+    return gradient, total(projection**2) / total(jnp.ones_like(latent[..., :1]))
 
 
 def cheaper_latent(
-    model: CodecModel,
-    variables: dict,
-    images: ImageBatch,
-    point: OperatingPoint,
-    latents: Latents,
-    gains: Float[Array, "batch 1 1 latent"],
+    model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, latents: Latents
 ) -> Float[Array, "batch h w latent"]:
     """One pass of choices between each latent's level and the two beside it.
 
     Args:
       latents: ŷ and ẑ; hyper latents stay.
-      gains: of `channel_gains`.
 
     Returns:
       ŷ after the choices.
@@ -66,8 +59,7 @@ def cheaper_latent(
     mean, index = predict(model, variables, images, latents.hyper_latent)
     symbols = nearest(levels, latents.latent - mean)
     present, bits = levels[symbols], code_length(point.latent, index, symbols)
-    error = lambda latent: jnp.sum(squared_error(images, decode(model, variables, images, latent)))
-    gradient = jax.grad(error)(mean + present)
+    gradient, gains = gradient_and_gains(model, variables, images, mean + present)
 
     def cost_of(candidate: Int[Array, "batch h w latent"]) -> Float[Array, "batch h w latent"]:
         change = levels[candidate] - present
@@ -83,15 +75,14 @@ def cheaper_latent(
 
 @struct.dataclass
 class RoundingState:
-    """ŷ and ẑ so far, and the channels' gains."""
+    """ŷ and ẑ so far."""
 
     latents: Latents
-    gains: Float[Array, "batch 1 1 latent"]
 
 
-def begin(model: CodecModel, variables: dict, images: ImageBatch) -> RoundingState:
+def begin(images: ImageBatch) -> RoundingState:
     """From what encoding in one shot makes of the images."""
-    return RoundingState(images.one_shot, channel_gains(model, variables, images, images.one_shot.latent))
+    return RoundingState(images.one_shot)
 
 
 def update(
@@ -105,5 +96,5 @@ def update(
 ) -> RoundingState:
     """A pass of choices; further passes correct what changed at once and should not have."""
     del progress, steps
-    latent = cheaper_latent(model, variables, images, point, state.latents, state.gains)
-    return state.replace(latents=state.latents._replace(latent=latent))
+    latent = cheaper_latent(model, variables, images, point, state.latents)
+    return RoundingState(state.latents._replace(latent=latent))

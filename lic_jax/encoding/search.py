@@ -37,7 +37,7 @@ class Method(NamedTuple):
     """A way to search, as pure functions. A state has `latents`; what it stands for are the levels nearest to them.
 
     Attributes:
-      begin: (model, variables, images) → state.
+      begin: images → state.
       update: (model, variables, images, point, state, progress, steps) → state.
       passes: of "rounding", which finish the search: a descent that ends at levels leaves some a level off.
     """
@@ -49,9 +49,17 @@ class Method(NamedTuple):
 
 METHODS = {
     "rounding": Method(rounding.begin, rounding.update, passes=0),
-    "refinement": Method(lambda model, variables, images: refinement.begin(images), refinement.update, passes=2),
-    "sga": Method(lambda model, variables, images: sga.begin(images), sga.update, passes=2),
+    "refinement": Method(refinement.begin, refinement.update, passes=2),
+    "sga": Method(sga.begin, sga.update, passes=2),
 }
+
+
+class Found(NamedTuple):
+    """What a search found for an image: symbols, what they cost by the coding tables' bits, and what one shot costs."""
+
+    symbols: Symbols
+    cost: RateDistortion
+    one_shot_cost: RateDistortion
 
 
 class Start(NamedTuple):
@@ -62,16 +70,19 @@ class Start(NamedTuple):
     one_shot: Latents
 
 
-_look = jax.jit(nearest_solution, static_argnums=0)
+look = jax.jit(nearest_solution, static_argnums=0)
+"""`objective.nearest_solution`, compiled."""
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _begin(method: Method, model: CodecModel, variables: dict, images: ImageBatch):
-    return method.begin(model, variables, images)
+@partial(jax.jit, static_argnums=0)
+def begin(method: Method, images: ImageBatch):
+    """A method's first state."""
+    return method.begin(images)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=5)
-def _update(method: Method, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
+def update(method: Method, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
+    """A method's next state; the last one's memory is used again."""
     return method.update(model, variables, images, point, state, progress, steps)
 
 
@@ -115,6 +126,13 @@ class _Clock:
         return min(max(self.step / self._steps, of_time), 1.0)
 
     @property
+    def expected_steps(self) -> int:
+        """How many steps there will be, by the time that the last one took."""
+        if self._deadline is None or self._step_s == 0:
+            return self._steps
+        return min(self._steps, max(1, round(self._seconds / self._step_s)))
+
+    @property
     def is_over(self) -> bool:
         """Whether the batch has had its steps or its time, or someone asked to stop."""
         out_of_time = (
@@ -139,7 +157,7 @@ class _Clock:
 
 def search(
     model: CodecModel, variables: dict, starts: Sequence[Start], point: OperatingPoint, settings: Settings
-) -> list[Symbols]:
+) -> list[Found]:
     """The best symbols seen for images of any sizes; those of about the same size are searched together.
 
     Args:
@@ -149,7 +167,7 @@ def search(
       settings: how.
 
     Returns:
-      Symbols of each image, which by the coding tables' bits are never worse than those of one shot.
+      For each image symbols which, by the coding tables' bits, are never worse than those of one shot.
 
     Raises:
       LicError: settings that make no sense.
@@ -160,46 +178,46 @@ def search(
     clock = _Clock(settings.iterations, len(batches), settings.time_limit)
     found: list = [None] * len(starts)
     for grid, positions in batches:
-        images = _batch([starts[position] for position in positions], grid)
-        symbols = _search(model, variables, images, point, settings, clock)
+        images = batch_of([starts[position] for position in positions], grid)
+        of_batch = _search(model, variables, images, point, settings, clock)
         for row, position in enumerate(positions):
-            found[position] = _cut(symbols, row, extents[position])
+            costs = (RateDistortion(*(float(term[row]) for term in cost)) for cost in of_batch[1:])
+            found[position] = Found(_cut(of_batch.symbols, row, extents[position]), *costs)
         clock.next_batch()
     return found
 
 
 def _search(
     model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, settings: Settings, clock: _Clock
-) -> Symbols:
-    """The best symbols seen of one batch."""
+) -> Found:
+    """What is found for one batch."""
     method, problem = METHODS[settings.method], (variables, images, point)
-    best = _look(model, *problem, images.one_shot)
-    state = _begin(method, model, variables, images)
+    one_shot = best = look(model, *problem, images.one_shot)
+    state = begin(method, images)
     look_every = -(-settings.iterations // LOOKS)
     clock.report(settings, best.cost)
     while not clock.is_over:
-        state = _update(method, model, *problem, state, clock.progress, settings.iterations)
+        state = update(method, model, *problem, state, clock.progress, clock.expected_steps)
         jax.block_until_ready(state)
         clock.tick()
         if clock.step % look_every == 0:
-            best = _better(_look(model, *problem, state.latents), best)
+            best = _better(look(model, *problem, state.latents), best)
         clock.report(settings, best.cost)
     if clock.step % look_every:
-        best = _better(_look(model, *problem, state.latents), best)
+        best = _better(look(model, *problem, state.latents), best)
     if method.passes:
         best = _finished(method.passes, model, problem, best)
     clock.report(settings, best.cost)
-    return jax.tree.map(np.asarray, best.symbols)
+    return jax.tree.map(np.asarray, Found(best.symbols, best.cost, one_shot.cost))
 
 
 def _finished(passes: int, model: CodecModel, problem: tuple, best: Solution) -> Solution:
     """The best after some passes of "rounding"."""
-    variables, images, _ = problem
-    chosen = images.replace(one_shot=best.latents)
-    state = _begin(METHODS["rounding"], model, variables, chosen)
+    _, images, _ = problem
+    state = begin(METHODS["rounding"], images.replace(one_shot=best.latents))
     for number in range(passes):
-        state = _update(METHODS["rounding"], model, *problem, state, number / passes, passes)
-        best = _better(_look(model, *problem, state.latents), best)
+        state = update(METHODS["rounding"], model, *problem, state, number / passes, passes)
+        best = _better(look(model, *problem, state.latents), best)
     return best
 
 
@@ -208,7 +226,8 @@ def psnr_of(mse: float) -> float:
     return 10 * math.log10(255.0**2 / max(mse, 1e-10))
 
 
-def _batch(starts: list[Start], grid: tuple[int, int]) -> ImageBatch:
+def batch_of(starts: Sequence[Start], grid: tuple[int, int]) -> ImageBatch:
+    """Images of several sizes in arrays of one, which is given in blocks."""
     of_size = lambda arrays, rows: jnp.asarray(stacked(arrays, (rows * grid[0], rows * grid[1])))
     latents = lambda parts: Latents(
         of_size([part.latent for part in parts], LATENTS_PER_HYPER), of_size([part.hyper_latent for part in parts], 1)

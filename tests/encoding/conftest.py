@@ -56,9 +56,9 @@ def problem(codec, images):
 @pytest.fixture(scope="session")
 def solve(problem):
     """Latents → the solution nearest to them, by the program that a search compiles."""
-    from lic_jax.encoding.search import _look
+    from lic_jax.encoding.search import look
 
-    return lambda latents: _look(problem.model, problem.variables, problem.images, problem.point, latents)
+    return lambda latents: look(problem.model, problem.variables, problem.images, problem.point, latents)
 
 
 @pytest.fixture(scope="session")
