@@ -1,4 +1,4 @@
-"""The command line: `lic compress | decompress | info | evaluate | models | complexity | train | refit`.
+"""The command line: `lic compress | decompress | info | evaluate | models | complexity | train | refit | import`.
 
 `decompress` and `info` are what a device needs that only decodes: they stand here, parsed by argparse, and import
 NumPy, constriction and Pillow at most. The other commands stand in `commands.py`.

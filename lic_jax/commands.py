@@ -12,6 +12,7 @@ import tyro
 
 from lic_jax import cli, zoo
 from lic_jax.errors import LicError
+from lic_jax.extras import quiet_tensorflow
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
 Positional = tyro.conf.Positional
@@ -130,6 +131,19 @@ def refit(
     print(refit_anchor(settings, anchor, images, out))
 
 
+def import_(
+    folder: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="DIR", help="a training's: config.json and train/checkpoints/ckpt-*")
+    ],
+    out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the anchor to write: a weights file")],
+) -> None:
+    """Import a published training (TensorFlow) as an anchor; needs the extra tfc."""
+    from lic_jax.zoo.training_folder import import_training
+
+    import_training(folder, out)
+    print(f"{out} written; fit its quantizers with `lic refit {out} PHOTOS --out model.safetensors`")
+
+
 COMMANDS = {
     "compress": compress,
     "decompress": cli.decompress,
@@ -139,6 +153,7 @@ COMMANDS = {
     "models": models,
     "train": train,
     "refit": refit,
+    "import": import_,
 }
 
 
@@ -152,6 +167,7 @@ def keep_compiled_programs() -> None:
 def run(arguments: list[str]) -> None:
     """Parses a command line and runs its command."""
     keep_compiled_programs()
+    quiet_tensorflow()  # which Flax imports where it is installed
     tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )
