@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 from lic_jax import bitstream, zoo
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.decoder import SymbolReader, channel_index
-from lic_jax.entropy import coder
+from lic_jax.entropy.coder import DEFAULT, decode, encode
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
 from lic_jax.transforms.buckets import Bucketed
@@ -69,25 +69,28 @@ class Codec(SymbolReader):
         """
         return self._analyse([image])[0]
 
-    def code(self, analysed: Analysed, rate: float | None = None) -> bytes:
+    def code(self, analysed: Analysed, rate: float | None = None, coder: str = DEFAULT) -> bytes:
         """Quantizes and codes an analysed image at a rate, the middle one by default."""
-        return self._code([analysed], self._rate_units(rate))[0]
+        return self._code([analysed], self._rate_units(rate), coder)[0]
 
-    def compress(self, image: UInt8[np.ndarray, "height width 3"], rate: float | None = None) -> bytes:
+    def compress(
+        self, image: UInt8[np.ndarray, "height width 3"], rate: float | None = None, coder: str = DEFAULT
+    ) -> bytes:
         """An image as a stream.
 
         Args:
           image: uint8 RGB, any size from 1×1 up.
           rate: from 0, the smallest file, to `bundle.highest_rate`; fractions lie between fitted rates. By default the
             middle fitted rate.
+          coder: one of `entropy.coder.NAMES`; "tfc" needs the extra of that name, on the receiver's side, too.
 
         Raises:
-          LicError: the image or the rate is outside what the codec can do.
+          LicError: the image or the rate is outside what the codec can do, or the coder is not installed.
         """
-        return self.compress_batch([image], rate)[0]
+        return self.compress_batch([image], rate, coder)[0]
 
     def compress_batch(
-        self, images: Sequence[UInt8[np.ndarray, "height width 3"]], rate: float | None = None
+        self, images: Sequence[UInt8[np.ndarray, "height width 3"]], rate: float | None = None, coder: str = DEFAULT
     ) -> list[bytes]:
         """Images of any sizes as streams; those of about the same size go through the device together.
 
@@ -95,7 +98,7 @@ class Codec(SymbolReader):
           LicError: as `compress`.
         """
         rate_units = self._rate_units(rate)
-        return self._code(self._analyse(images), rate_units)
+        return self._code(self._analyse(images), rate_units, coder)
 
     def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         """The image in a stream.
@@ -120,7 +123,7 @@ class Codec(SymbolReader):
         predictions = self._predict(self._variables, hyper_latents)
         latents = []
         for stream, (quantizer, _), (mean, index) in zip(streams, pairs, predictions, strict=True):
-            symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent)
+            symbols = decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent, stream.coder)
             latents.append(mean + quantizer.levels()[symbols.reshape(mean.shape)])
         images = self._decode(self._variables, latents)
         return [image[0, : stream.height, : stream.width] for stream, image in zip(streams, images, strict=True)]
@@ -134,7 +137,7 @@ class Codec(SymbolReader):
         outputs = self._encode(self._variables, [pad_to_multiple(image)[None] for image in images])
         return [Analysed(*image.shape[:2], *output) for image, output in zip(images, outputs, strict=True)]
 
-    def _code(self, batch: Sequence[Analysed], rate_units: int) -> list[bytes]:
+    def _code(self, batch: Sequence[Analysed], rate_units: int, coder: str) -> list[bytes]:
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
         tables = self.tables(rate_units)
         hyper_symbols = [hyper_quantizer.symbols(analysed.hyper_latent) for analysed in batch]
@@ -143,11 +146,11 @@ class Codec(SymbolReader):
         for analysed, of_hyper, (mean, index) in zip(batch, hyper_symbols, predictions, strict=True):
             symbols = quantizer.symbols(analysed.latent - mean)
             segments = (
-                coder.encode(of_hyper.ravel(), channel_index(of_hyper.shape), tables.hyper_latent),
-                coder.encode(symbols.ravel(), index.ravel(), tables.latent),
+                encode(of_hyper.ravel(), channel_index(of_hyper.shape), tables.hyper_latent, coder),
+                encode(symbols.ravel(), index.ravel(), tables.latent, coder),
             )
             streams.append(
-                bitstream.Stream(self.bundle.fingerprint, analysed.height, analysed.width, rate_units, *segments)
+                bitstream.Stream(self.bundle.fingerprint, analysed.height, analysed.width, rate_units, *segments, coder)
             )
         return [bitstream.pack(stream) for stream in streams]
 

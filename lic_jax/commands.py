@@ -6,11 +6,12 @@ Frameworks are imported by the commands that need one, when they run.
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from lic_jax import cli, zoo
+from lic_jax.bitstream import CODERS
 from lic_jax.errors import LicError
 from lic_jax.extras import quiet_tensorflow
 from lic_jax.training.settings import AnchorSettings, RefitSettings
@@ -30,6 +31,7 @@ def compress(
         tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
     ] = None,
     model: Model = zoo.DEFAULT,
+    coder: Annotated[Literal[CODERS], tyro.conf.arg(help="tfc needs the extra of that name")] = CODERS[0],
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec import load
@@ -41,7 +43,7 @@ def compress(
             f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
         )
     pixels = read_image(image)
-    data = load(model).compress(pixels, rate)
+    data = load(model).compress(pixels, rate, coder)
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
     print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp")
@@ -148,6 +150,7 @@ COMMANDS = {
     "compress": compress,
     "decompress": cli.decompress,
     "info": cli.info,
+    "transcode": cli.transcode,
     "evaluate": evaluate,
     "complexity": complexity,
     "models": models,
