@@ -34,7 +34,7 @@ def run_python():
     def run(program, *arguments, other_environment=False, **settings):
         python = os.environ.get("LIC_OTHER_PYTHON") if other_environment else sys.executable
         if not python:
-            pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-oldest` sets it")
+            pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-tfc` sets it")
         root = str(Path(__file__).parents[1])
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", **settings, "PYTHONPATH": root}
         command = [python, "-c", program, *map(str, arguments)]
