@@ -21,7 +21,7 @@ from lic_jax.encoding import rate_control
 from lic_jax.encoding.objective import Latents, OperatingPoint, Staircase
 from lic_jax.encoding.search import Found, Start, search
 from lic_jax.encoding.settings import MethodName, Report, Settings
-from lic_jax.entropy import coder
+from lic_jax.entropy.coder import DEFAULT, decode, encode
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation import metrics
 from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
@@ -89,9 +89,9 @@ class Codec(SymbolReader):
         """
         return self._analyse([image])[0]
 
-    def code(self, analysed: Analysed, rate: float | None = None) -> bytes:
+    def code(self, analysed: Analysed, rate: float | None = None, coder: str = DEFAULT) -> bytes:
         """Quantizes and codes an analysed image at a rate, the middle one by default."""
-        return self._code([analysed], self._rate_units(rate))[0]
+        return self._code([analysed], self._rate_units(rate), coder)[0]
 
     def refine(
         self,
@@ -137,6 +137,7 @@ class Codec(SymbolReader):
         method: MethodName = "sga",
         time_limit: float | None = None,
         on_progress: Report | None = None,
+        coder: str = DEFAULT,
     ) -> bytes:
         """An image as a stream: at a rate, or at the rate that gives what is asked for (`encoding.rate_control`).
 
@@ -155,22 +156,22 @@ class Codec(SymbolReader):
           method: how.
           time_limit: seconds, analysis included.
           on_progress: is told how far it is.
+          coder: one of `entropy.coder.NAMES`; "tfc" needs the extra of that name, on the receiver's side, too.
 
         Warns:
           LicWarning: bpp or psnr is out of reach; the nearest stream is returned.
 
         Raises:
-          LicError: the image, the rate, max_bytes or the search is outside what the codec can do, or two of the four
-            are given.
+          LicError: the image, the rate, max_bytes or the search is outside what the codec can do, the coder is not
+            installed, or two of the four are given.
         """
         wishes = {"rate": rate, "bpp": bpp, "psnr": psnr, "max_bytes": max_bytes}
         given = [name for name, wish in wishes.items() if wish is not None]
         if len(given) > 1:
             raise LicError(f"{' and '.join(given)} are given; give one of rate, bpp, psnr and max_bytes")
         if bpp is None and psnr is None and max_bytes is None:
-            return self.compress_batch(
-                [image], rate, iterations=iterations, method=method, time_limit=time_limit, on_progress=on_progress
-            )[0]
+            search = {"iterations": iterations, "method": method, "time_limit": time_limit, "on_progress": on_progress}
+            return self.compress_batch([image], rate, **search, coder=coder)[0]
 
         deadline = None if time_limit is None else time.perf_counter() + time_limit
         settings = Settings(iterations, method, time_limit, on_progress)
@@ -184,16 +185,22 @@ class Codec(SymbolReader):
             control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=psnr_of)
         else:
             control = partial(rate_control.within_bytes, max_bytes=max_bytes)
-        found = control(lambda rate_units: self._code([analysed], rate_units)[0], highest_units)
+        found = control(lambda rate_units: self._code([analysed], rate_units, coder)[0], highest_units)
         if iterations and not found.warning:
             start = bitstream.unpack(found.stream).rate_units
-            found = self._refined(control, analysed, settings, deadline, start) or found
+            found = self._refined(control, analysed, settings, deadline, start, coder) or found
         if found.warning:
             warnings.warn(found.warning, LicWarning, stacklevel=2)
         return found.stream
 
     def _refined(
-        self, control: Callable, analysed: Analysed, settings: Settings, deadline: float | None, start: int
+        self,
+        control: Callable,
+        analysed: Analysed,
+        settings: Settings,
+        deadline: float | None,
+        start: int,
+        coder: str,
     ) -> rate_control.Found | None:
         """As `control` found, but searched for at every rate; `None` where no rate hits what was asked for.
 
@@ -203,12 +210,13 @@ class Codec(SymbolReader):
           settings: of each search, which takes at most half of the time that is left.
           deadline: when time is over.
           start: the rate, in units, that hits without searching.
+          coder: of the streams.
         """
 
         def code(rate_units: int) -> bytes:
             seconds = None if deadline is None else max((deadline - time.perf_counter()) / 2, 1e-3)
             refined = self._refine([analysed], rate_units, settings._replace(time_limit=seconds))
-            return self._code(refined, rate_units)[0]
+            return self._code(refined, rate_units, coder)[0]
 
         try:
             found = control(code, self._rate_units(self.bundle.highest_rate), start=start)
@@ -225,6 +233,7 @@ class Codec(SymbolReader):
         method: MethodName = "sga",
         time_limit: float | None = None,
         on_progress: Report | None = None,
+        coder: str = DEFAULT,
     ) -> list[bytes]:
         """Images of any sizes as streams; those of about the same size go through the device together.
 
@@ -238,7 +247,7 @@ class Codec(SymbolReader):
         batch = self._analyse(images)
         if time_limit is not None:
             settings = settings._replace(time_limit=max(time_limit - (time.perf_counter() - start), 1e-3))
-        return self._code(self._refine(batch, rate_units, settings), rate_units)
+        return self._code(self._refine(batch, rate_units, settings), rate_units, coder)
 
     def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         """The image in a stream.
@@ -263,7 +272,7 @@ class Codec(SymbolReader):
         predictions = self._predict(self._variables, hyper_latents)
         latents = []
         for stream, (quantizer, _), (mean, index) in zip(streams, pairs, predictions, strict=True):
-            symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent)
+            symbols = decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent, stream.coder)
             latents.append(mean + quantizer.levels()[symbols.reshape(mean.shape)])
         images = self._decode(self._variables, latents)
         return [image[0, : stream.height, : stream.width] for stream, image in zip(streams, images, strict=True)]
@@ -277,8 +286,8 @@ class Codec(SymbolReader):
         outputs = self._encode(self._variables, [pad_to_multiple(image)[None] for image in images])
         return [Analysed(*image.shape[:2], *output, image) for image, output in zip(images, outputs, strict=True)]
 
-    def _code(self, batch: Sequence[Analysed], rate_units: int) -> list[bytes]:
-        return [self._pack(chosen) for chosen in self._choose(batch, rate_units)]
+    def _code(self, batch: Sequence[Analysed], rate_units: int, coder: str = DEFAULT) -> list[bytes]:
+        return [self._pack(chosen, coder) for chosen in self._choose(batch, rate_units)]
 
     def _choose(self, batch: Sequence[Analysed], rate_units: int) -> list[ChosenSymbols]:
         """Quantizes analysed images at a rate, each latent by itself."""
@@ -299,16 +308,16 @@ class Codec(SymbolReader):
         levels = self.bundle.quantizers_at(rate_units)[1].levels()
         return self._predict(self._variables, [levels[symbols] for symbols in hyper_symbols])
 
-    def _pack(self, chosen: ChosenSymbols) -> bytes:
+    def _pack(self, chosen: ChosenSymbols, coder: str) -> bytes:
         """Codes symbols into a stream."""
-        tables = self.tables(chosen.rate_units)
+        hyper_tables, tables = self.tables(chosen.rate_units)
+        hyper_index = channel_index(chosen.hyper_latent.shape)
         segments = (
-            coder.encode(chosen.hyper_latent.ravel(), channel_index(chosen.hyper_latent.shape), tables.hyper_latent),
-            coder.encode(chosen.latent.ravel(), chosen.table_index.ravel(), tables.latent),
+            encode(chosen.hyper_latent.ravel(), hyper_index, hyper_tables, coder),
+            encode(chosen.latent.ravel(), chosen.table_index.ravel(), tables, coder),
         )
-        return bitstream.pack(
-            bitstream.Stream(self.bundle.fingerprint, chosen.height, chosen.width, chosen.rate_units, *segments)
-        )
+        of_image = chosen.height, chosen.width, chosen.rate_units
+        return bitstream.pack(bitstream.Stream(self.bundle.fingerprint, *of_image, *segments, coder))
 
     def _refine(self, batch: Sequence[Analysed], rate_units: int, settings: Settings) -> list[Analysed]:
         """Analysed images with better latents at a rate, or as they are where the real file would be no better."""

@@ -10,13 +10,15 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from lic_jax import cli, zoo
+from lic_jax.bitstream import CODERS
 from lic_jax.encoding.settings import MethodName, Settings
 from lic_jax.errors import LicError
+from lic_jax.extras import quiet_tensorflow
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
 Positional = tyro.conf.Positional
@@ -55,6 +57,7 @@ def compress(
         float | None, tyro.conf.arg(metavar="SECONDS", help="end the search by then, with the best so far")
     ] = None,
     model: Model = zoo.DEFAULT,
+    coder: Annotated[Literal[CODERS], tyro.conf.arg(help="tfc needs the extra of that name")] = CODERS[0],
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec import load
@@ -71,7 +74,7 @@ def compress(
     search = {"iterations": iterations, "method": method, "time_limit": time_limit}
     with cli.warnings_as_lines(), searching(iterations) as progress:
         data = load(model).compress(
-            pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search, on_progress=progress.report
+            pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search, on_progress=progress.report, coder=coder
         )
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
@@ -242,16 +245,31 @@ def refit(
     print(refit_anchor(settings, anchor, images, out))
 
 
+def import_(
+    folder: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="DIR", help="a training's: config.json and train/checkpoints/ckpt-*")
+    ],
+    out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the anchor to write: a weights file")],
+) -> None:
+    """Import a published training (TensorFlow) as an anchor; needs the extra tfc."""
+    from lic_jax.zoo.training_folder import import_training
+
+    import_training(folder, out)
+    print(f"{out} written; fit its quantizers with `lic refit {out} PHOTOS --out model.safetensors`")
+
+
 COMMANDS = {
     "compress": compress,
     "compress-many": compress_many,
     "decompress": cli.decompress,
     "info": cli.info,
+    "transcode": cli.transcode,
     "evaluate": evaluate,
     "complexity": complexity,
     "models": models,
     "train": train,
     "refit": refit,
+    "import": import_,
 }
 
 
@@ -265,6 +283,7 @@ def keep_compiled_programs() -> None:
 def run(arguments: list[str]) -> int:
     """Parses a command line and runs its command: its exit code."""
     keep_compiled_programs()
+    quiet_tensorflow()  # which Flax imports where it is installed
     code = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )

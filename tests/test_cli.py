@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import signal
 import subprocess
@@ -91,7 +92,7 @@ def test_info_tells_what_the_stream_holds(lic, stream, capsys):
     assert (facts["height"], facts["width"], facts["rate"]) == (96, 128, 1.0)
     assert facts["bytes"] == len(data) == sum(facts["segments"].values())
     assert facts["bpp"] == pytest.approx(8 * len(data) / (96 * 128))
-    assert facts["fingerprint"] == data[5:9].hex()
+    assert (facts["fingerprint"], facts["coder"]) == (data[5:9].hex(), "constriction")
     assert lic("info", stream, with_model=False) == 0
     assert "128×96 pixels" in capsys.readouterr().out
 
@@ -167,6 +168,52 @@ def test_every_bad_stream_has_its_error(lic, stream, tmp_path, capsys, how):
         assert lic("info", bad, with_model=False) == 2
         assert capsys.readouterr().err == error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "bad.lic"]
+
+
+def test_what_needs_a_coder_that_is_not_installed_names_the_extra(
+    lic, stream, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorflow_compression", None)
+    held = bitstream.unpack(stream.read_bytes())
+    foreign, out = tmp_path / "foreign.lic", tmp_path / "out"
+    foreign.write_bytes(bitstream.pack(dataclasses.replace(held, coder="tfc")))
+    capsys.readouterr()
+    for arguments in (
+        ("decompress", foreign, out.with_suffix(".png")),
+        ("transcode", foreign, out, "--coder", "constriction"),
+        ("transcode", stream, out, "--coder", "tfc"),
+        ("compress", photograph_folder / "00.png", out, "--coder", "tfc"),
+    ):
+        assert lic(*arguments) == 2
+        error = capsys.readouterr().err
+        assert "coder tfc needs tensorflow_compression" in error and "lic-jax[tfc]" in error and error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "foreign.lic"]
+    assert lic("info", foreign, with_model=False) == 0
+    assert "coder tfc" in capsys.readouterr().out
+
+
+def test_transcoding_keeps_the_image(lic, stream, tmp_path, capsys):
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    other, again = tmp_path / "other.lic", tmp_path / "again.lic"
+    assert lic("transcode", stream, other, "--coder", "tfc") == 0
+    assert lic("info", other, "--json", with_model=False) == 0
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["coder"] == "tfc"
+    assert lic("transcode", other, again, "--coder", "constriction") == 0
+    assert again.read_bytes() == stream.read_bytes()
+    for path in (stream, other):
+        assert lic("decompress", path, path.with_suffix(".png")) == 0
+    np.testing.assert_array_equal(read_image(other.with_suffix(".png")), read_image(stream.with_suffix(".png")))
+
+
+@pytest.mark.parametrize("how", ["truncated", "damaged latent", "other model"])
+def test_a_bad_stream_is_not_transcoded(lic, stream, tmp_path, capsys, how):
+    bad, out = tmp_path / "bad.lic", tmp_path / "out.lic"
+    bad.write_bytes(damage(stream.read_bytes(), how))
+    capsys.readouterr()
+    assert lic("transcode", bad, out, "--coder", "constriction") == 2
+    error = capsys.readouterr().err
+    assert MESSAGES[how] in error and error.count("\n") == 1 and error.startswith(f"lic: {bad}: ")
+    assert not out.exists()
 
 
 def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
@@ -295,7 +342,10 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
-COMMANDS = ("compress", "compress-many", "decompress", "info", "evaluate", "complexity", "train", "refit")
+COMMANDS = (
+    *("compress", "compress-many", "decompress", "info", "transcode", "evaluate", "models", "complexity"),
+    *("train", "refit", "import"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

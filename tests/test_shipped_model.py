@@ -10,6 +10,7 @@ import skimage.data
 
 import lic_jax as lic
 from lic_jax import zoo
+from lic_jax.decoder import SymbolDecoder
 from lic_jax.evaluation.codec import MEAN
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
@@ -90,3 +91,12 @@ def test_estimated_rates_are_bytes(codec, test_photographs):
     bundle, image = codec.bundle, test_photographs[0]
     real = [len(codec.compress(image, rate)) - 31 for rate in range(bundle.highest_rate + 1)]
     np.testing.assert_allclose(estimated_bytes(bundle, image), real, rtol=0.01)
+
+
+@pytest.mark.parametrize("rate", [0, 3, 6])
+def test_the_two_coders_files_are_of_one_size(codec, test_photographs, rate):
+    """Within 0.2 %; all of Kodak: `benchmarks/coders.py`."""
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    streams = [codec.compress(image, rate) for image in test_photographs]
+    transcoded = [SymbolDecoder(codec.bundle).transcode(data, "tfc") for data in streams]
+    assert sum(map(len, transcoded)) == pytest.approx(sum(map(len, streams)), rel=0.002)

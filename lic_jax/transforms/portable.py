@@ -48,21 +48,11 @@ def with_halo(start: int, stop: int, rows: int, halo: int) -> tuple[slice, slice
     return slice(start, stop), slice(first, last), slice(start - first, stop - first)
 
 
-class PortableTransforms:
-    """Prediction from the hyper latent and synthesis of one model, prepared for NumPy.
-
-    Raises:
-      LicError: the model's synthesis is a deep one.
-    """
+class PortablePrediction:
+    """Prediction from the hyper latent of one model, prepared for NumPy."""
 
     def __init__(self, config: ModelConfig, params: dict):
-        if config.synthesis not in SHALLOW_SYNTHESES:
-            raise LicError(
-                f"a {config.synthesis} synthesis needs JAX to decode; install lic-jax with its dependencies, or use a "
-                f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
-            )
         self._config = config
-        self.synthesize = _synthesis(config, params["synthesis"])
         self._predict = partial(_zero_and_channel, config.latent_channels)
         if config.has_hyper_latent:
             self._predict = integer_hyper_synthesis(np, params["hyper_synthesis"], config)
@@ -79,6 +69,23 @@ class PortableTransforms:
         rows = slice(LATENTS_PER_HYPER * kept.start, LATENTS_PER_HYPER * kept.stop)
         mean, index = (output[:, rows] for output in self._predict(hyper_latent[:, read]))
         return mean, index.astype(np.uint16)
+
+
+class PortableTransforms(PortablePrediction):
+    """Prediction from the hyper latent and synthesis of one model, prepared for NumPy.
+
+    Raises:
+      LicError: the model's synthesis is a deep one.
+    """
+
+    def __init__(self, config: ModelConfig, params: dict):
+        if config.synthesis not in SHALLOW_SYNTHESES:
+            raise LicError(
+                f"a {config.synthesis} synthesis needs JAX to decode; install lic-jax with its dependencies, or use a "
+                f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
+            )
+        super().__init__(config, params)
+        self.synthesize = _synthesis(config, params["synthesis"])
 
     @property
     def synthesis_halo(self) -> int:
