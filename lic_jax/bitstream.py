@@ -11,8 +11,9 @@ from lic_jax.errors import LicError
 
 MAGIC = b"LIC"
 VERSION = 1
-RANGE_CODER = 0
-CODERS = {RANGE_CODER: "range"}
+CODERS = ("constriction", "tfc")
+"""Names of the coders that segments can be coded by (`entropy.coder`); the position is the header's byte."""
+
 MAX_PIXELS = 1 << 27
 """Larger images are refused on both sides: 134 megapixels."""
 
@@ -29,7 +30,7 @@ class Stream:
       height, width: of the image, before padding; pixels.
       rate_units: the rate in units of 1/256; 256 is the distance between two fitted quantizers.
       hyper_latent, latent: the two coded segments.
-      coder: how the segments are coded; 0 is the range coder.
+      coder: what the segments are coded by, one of `CODERS`.
     """
 
     fingerprint: bytes
@@ -38,7 +39,7 @@ class Stream:
     rate_units: int
     hyper_latent: bytes
     latent: bytes
-    coder: int = RANGE_CODER
+    coder: str = CODERS[0]
 
 
 def check_size(height: int, width: int) -> None:
@@ -67,7 +68,7 @@ def pack(stream: Stream) -> bytes:
             "the format has 4 bytes, 16 bits and known coders"
         )
     fields = (
-        *(MAGIC, VERSION, stream.coder, stream.fingerprint),
+        *(MAGIC, VERSION, CODERS.index(stream.coder), stream.fingerprint),
         *(stream.height, stream.width, stream.rate_units, len(stream.hyper_latent), len(stream.latent)),
     )
     prefix = _HEADER.pack(*fields, 0, 0)[: HEADER_BYTES - 8]
@@ -92,7 +93,7 @@ def unpack(data: bytes) -> Stream:
         raise LicError(f"the stream is truncated: {len(data)} bytes, its header alone has {HEADER_BYTES}; get it again")
     _, _, coder, fingerprint, height, width, rate_units, *lengths_and_checksums = _HEADER.unpack_from(data)
     hyper_length, latent_length, hyper_checksum, latent_checksum = lengths_and_checksums
-    if coder not in CODERS:
+    if coder >= len(CODERS):
         raise LicError(f"the stream is coded by coder {coder}, which this program does not know; update lic-jax")
     check_size(height, width)
     end = HEADER_BYTES + hyper_length + latent_length
@@ -106,4 +107,4 @@ def unpack(data: bytes) -> Stream:
         raise LicError("the stream's header or hyper latent segment is damaged (checksum); get the file again")
     if _checksum(b"", latent) != latent_checksum:
         raise LicError("the stream's latent segment is damaged (checksum); get the file again")
-    return Stream(fingerprint, height, width, rate_units, hyper_latent, latent, coder)
+    return Stream(fingerprint, height, width, rate_units, hyper_latent, latent, CODERS[coder])

@@ -1,7 +1,7 @@
-"""The command line: `lic compress | decompress | info | evaluate | complexity | train | refit`.
+"""The command line: `lic compress | decompress | info | transcode | evaluate | models | complexity | train | …`.
 
-`decompress` and `info` are what a device needs that only decodes: they stand here, parsed by argparse, and import
-NumPy, constriction and Pillow at most. The other commands stand in `commands.py`.
+`decompress`, `info` and `transcode` are what a device needs that only decodes: they stand here, parsed by argparse, and
+import NumPy, constriction and Pillow at most, but for the coder tfc. The other commands stand in `commands.py`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from lic_jax.bitstream import CODERS
 from lic_jax.errors import LicError
 
 
@@ -73,7 +74,7 @@ def info(stream: Path, as_json: bool = False) -> None:
         "model": zoo.name_of(held.fingerprint),
         "fingerprint": held.fingerprint.hex(),
         "version": bitstream.VERSION,
-        "coder": bitstream.CODERS[held.coder],
+        "coder": held.coder,
         "segments": {
             "header": bitstream.HEADER_BYTES,
             "hyper_latent": len(held.hyper_latent),
@@ -85,13 +86,28 @@ def info(stream: Path, as_json: bool = False) -> None:
         return
     print(f"{stream}: {held.width}×{held.height} pixels, {len(data):,} bytes, {facts['bpp']:.3f} bpp")
     print(
-        f"model {facts['model'] or 'unknown'} ({facts['fingerprint']}), rate {facts['rate']:g}, {facts['coder']} coder"
+        f"model {facts['model'] or 'unknown'} ({facts['fingerprint']}), rate {facts['rate']:g}, coder {facts['coder']}"
     )
     print("segments: " + ", ".join(f"{name} {size:,} bytes" for name, size in facts["segments"].items()))
 
 
+def transcode(stream: Path, transcoded: Path, coder: str, model: str = "default") -> None:
+    """Change the coder of a stream; its symbols, and so the image, stay as they are."""
+    from lic_jax import zoo
+    from lic_jax.decoder import SymbolDecoder
+    from lic_jax.files import read_bytes, write_bytes
+    from lic_jax.zoo.bundle import load_receiver
+
+    data = read_bytes(stream)
+    decoder = SymbolDecoder(load_receiver(zoo.path_of(model)))
+    with _naming(stream):
+        other = decoder.transcode(data, coder)
+    write_bytes(transcoded, other)
+    print(f"{transcoded}: {len(other):,} bytes, coder {coder}; {stream}: {len(data):,} bytes")
+
+
 def _parser() -> argparse.ArgumentParser:
-    """The parser of the two commands of this file."""
+    """The parser of the commands of this file."""
     parser = argparse.ArgumentParser(prog="lic", description="Learned image compression with light decoders.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("decompress", help=decompress.__doc__, description=decompress.__doc__)
@@ -105,11 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stream", type=Path, metavar="FILE", help="a stream written by `lic compress`")
     command.add_argument("--json", action="store_true", dest="as_json", help="print JSON instead of text")
     command.set_defaults(run=info)
+    command = commands.add_parser("transcode", help=transcode.__doc__, description=transcode.__doc__)
+    command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
+    command.add_argument("transcoded", type=Path, metavar="OUT", help="the file to write")
+    command.add_argument("--coder", choices=CODERS, required=True, help="tfc needs the extra of that name")
+    command.add_argument(
+        "--model", default="default", help="a shipped model's name, or a file written by `lic refit` (%(default)s)"
+    )
+    command.set_defaults(run=transcode)
     return parser
 
 
-def _run(arguments: list[str]) -> None:
-    if arguments[:1] not in (["decompress"], ["info"]):
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] not in (["decompress"], ["info"], ["transcode"]):
         try:
             from lic_jax.commands import run
         except ModuleNotFoundError as error:
@@ -121,7 +145,8 @@ def _run(arguments: list[str]) -> None:
             ) from error
         return run(arguments)
     settings = vars(_parser().parse_args(arguments))
-    return settings.pop("run")(**settings)
+    settings.pop("run")(**settings)
+    return 0
 
 
 @contextlib.contextmanager
@@ -139,15 +164,14 @@ def exit_code_of(error: LicError) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command: 0 when done, 2 when what was given cannot be used, 130 when interrupted."""
+    """Runs a command: 0 when done, 1 with a part left out, 2 when what was given cannot be used, 130 interrupted."""
     try:
-        _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except LicError as error:
         return exit_code_of(error)
     except KeyboardInterrupt:
         print("lic: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

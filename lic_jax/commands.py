@@ -3,15 +3,22 @@
 Frameworks are imported by the commands that need one, when they run.
 """
 
+import contextlib
 import json
 import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from lic_jax import cli, zoo
+from lic_jax.bitstream import CODERS
+from lic_jax.encoding.settings import MethodName, Settings
 from lic_jax.errors import LicError
+from lic_jax.extras import quiet_tensorflow
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 
 Positional = tyro.conf.Positional
@@ -21,17 +28,36 @@ Flat = tyro.conf.OmitArgPrefixes
 _ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
 
 
+Rate = Annotated[
+    float | None,
+    tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
+]
+Iterations = Annotated[
+    int, tyro.conf.arg(help="steps to search for a better stream, which decodes as quickly; 0 encodes in one shot")
+]
+SearchMethod = Annotated[
+    MethodName,
+    tyro.conf.arg(
+        help="what an iteration is: a step of stochastic Gumbel annealing (take hundreds), of gradient descent (tens), "
+        "or a pass of rounding by rate and distortion (one to three)"
+    ),
+]
+
+
 def compress(
     image: Annotated[Positional[Path], tyro.conf.arg(metavar="IN", help="an 8-bit image without transparency")],
     stream: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the file to write")],
-    rate: Annotated[
-        float | None,
-        tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
-    ] = None,
+    rate: Rate = None,
     bpp: Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")] = None,
     psnr: Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")] = None,
     max_bytes: Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")] = None,
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
+    time_limit: Annotated[
+        float | None, tyro.conf.arg(metavar="SECONDS", help="end the search by then, with the best so far")
+    ] = None,
     model: Model = zoo.DEFAULT,
+    coder: Annotated[Literal[CODERS], tyro.conf.arg(help="tfc needs the extra of that name")] = CODERS[0],
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec import load
@@ -42,26 +68,111 @@ def compress(
         raise LicError(
             f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
         )
+    if time_limit is not None and iterations == 0:
+        raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
     pixels = read_image(image)
-    with cli.warnings_as_lines():
-        data = load(model).compress(pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
+    search = {"iterations": iterations, "method": method, "time_limit": time_limit}
+    with cli.warnings_as_lines(), searching(iterations) as progress:
+        data = load(model).compress(
+            pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search, on_progress=progress.report, coder=coder
+        )
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
-    print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp")
+    stopped = f" (interrupted at iteration {progress.step}: the best so far)" if progress.interrupted else ""
+    print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp{stopped}")
+
+
+def compress_many(
+    folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
+    out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the folder for the streams, photo.png.lic")],
+    rate: Rate = None,
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
+    model: Model = zoo.DEFAULT,
+) -> int:
+    """Compress every image of a folder that has no stream yet; interrupted, the same command goes on."""
+    from tqdm import tqdm
+
+    from lic_jax.codec import load
+    from lic_jax.folders import compress_folder, stream_paths
+
+    paths = stream_paths(folder, out)
+    codec = load(model)
+    codec.bundle.rate_units(codec.bundle.highest_rate // 2 if rate is None else rate)
+    Settings(iterations, method).check()
+    encode = lambda pixels: codec.compress(pixels, rate, iterations=iterations, method=method)
+    with tqdm(total=len(paths), unit="image", disable=None) as bar:
+        outcome = compress_folder(encode, folder, out, lambda path: bar.update())
+    print(f"{out}: {outcome.written} streams written, {outcome.skipped} were there")
+    for path, reason in outcome.failures:
+        print(f"lic: {path} was left out: {reason}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+class SearchProgress:
+    """A search's progress bar, and the interruption (Ctrl-C) that ends it with the best so far.
+
+    Attributes:
+      step: the last one that was done.
+      interrupted: whether to stop.
+    """
+
+    def __init__(self, bar):
+        self.step, self.interrupted, self._bar = 0, False, bar
+
+    def report(self, progress) -> bool:
+        """Shows the best so far; True where the search should stop."""
+        self._bar.update(progress.step - self.step)
+        self.step = progress.step
+        self._bar.set_postfix_str(
+            f"bpp {progress.bpp:.3f} psnr {progress.psnr_db:.2f} objective {progress.objective:.4f}", refresh=False
+        )
+        return self.interrupted
+
+    def interrupt(self, *_) -> None:
+        """What Ctrl-C does first; a second one interrupts at once."""
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def searching(iterations: int) -> Iterator[SearchProgress]:
+    """A search's progress on the terminal, while Ctrl-C is a wish to end it."""
+    from tqdm import tqdm
+
+    with tqdm(total=iterations, unit="iteration", disable=None if iterations else True) as bar:
+        progress = SearchProgress(bar)
+        before = signal.signal(signal.SIGINT, progress.interrupt) if iterations else None
+        try:
+            yield progress
+        finally:
+            if iterations:
+                signal.signal(signal.SIGINT, before)
 
 
 def evaluate(
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
     csv: Annotated[Path | None, tyro.conf.arg(help="write every measurement here")] = None,
     rates: Annotated[tuple[float, ...], tyro.conf.arg(help="by default the fitted ones and two between each")] = (),
+    iterations: Iterations = 0,
+    method: SearchMethod = "sga",
     model: Model = zoo.DEFAULT,
 ) -> None:
     """Measure rate, quality and time on a folder of images, from real files' bytes."""
     from lic_jax.codec import load
-    from lic_jax.evaluation.codec import MeasuredRow, default_rates, evaluate_folder, mean_table, write_csv
+    from lic_jax.evaluation.codec import (
+        MeasuredRow,
+        SearchingCodec,
+        default_rates,
+        evaluate_folder,
+        mean_table,
+        write_csv,
+    )
 
     codec = load(model)
-    rows: list[MeasuredRow] = evaluate_folder(codec, folder, rates or default_rates(codec.bundle.highest_rate))
+    highest_rate = codec.bundle.highest_rate
+    measured = SearchingCodec(codec, iterations, method) if iterations else codec
+    rows: list[MeasuredRow] = evaluate_folder(measured, folder, rates or default_rates(highest_rate))
     print(mean_table(rows))
     if csv is not None:
         write_csv(csv, rows)
@@ -82,6 +193,29 @@ def complexity(
         print(json.dumps({part: {**cost._asdict(), "flops": cost.flops} for part, cost in costs.items()}, indent=1))
     else:
         print(complexity_table(costs))
+
+
+def models(as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON instead of a table")] = False) -> None:
+    """List the models that ship: size, cost of decoding, Kodak BD-rate, where each was trained."""
+    from lic_jax.evaluation.complexity import complexity, decoding
+
+    facts = {
+        name: {
+            "bytes": zoo.path_of(name).stat().st_size,
+            "decoding_flops_per_pixel": decoding(complexity(zoo.config_of(name))).flops,
+            **measured,
+        }
+        for name, measured in zoo.measured_facts().items()
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    print(f"{'':10} {'size':>9} {'decoding':>16}  Kodak BD-rate against")
+    print(f"{'model':10} {'':>9} {'FLOPs per pixel':>16} {'JPEG':>10} {'WebP':>10}   trained on")
+    for name, fact in facts.items():
+        bd_rates = "".join(f" {fact['kodak_bd_rate_percent'][other]:+8.1f} %" for other in ("jpeg", "webp"))
+        size, flops = f"{fact['bytes'] / 1e6:6.1f} MB", fact["decoding_flops_per_pixel"]
+        print(f"{name:10} {size} {flops:16,.0f}{bd_rates}   {fact['trained']}")
 
 
 def train(
@@ -111,14 +245,31 @@ def refit(
     print(refit_anchor(settings, anchor, images, out))
 
 
+def import_(
+    folder: Annotated[
+        Positional[Path], tyro.conf.arg(metavar="DIR", help="a training's: config.json and train/checkpoints/ckpt-*")
+    ],
+    out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the anchor to write: a weights file")],
+) -> None:
+    """Import a published training (TensorFlow) as an anchor; needs the extra tfc."""
+    from lic_jax.zoo.training_folder import import_training
+
+    import_training(folder, out)
+    print(f"{out} written; fit its quantizers with `lic refit {out} PHOTOS --out model.safetensors`")
+
+
 COMMANDS = {
     "compress": compress,
+    "compress-many": compress_many,
     "decompress": cli.decompress,
     "info": cli.info,
+    "transcode": cli.transcode,
     "evaluate": evaluate,
     "complexity": complexity,
+    "models": models,
     "train": train,
     "refit": refit,
+    "import": import_,
 }
 
 
@@ -129,9 +280,11 @@ def keep_compiled_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
-def run(arguments: list[str]) -> None:
-    """Parses a command line and runs its command."""
+def run(arguments: list[str]) -> int:
+    """Parses a command line and runs its command: its exit code."""
     keep_compiled_programs()
-    tyro.extras.subcommand_cli_from_dict(
+    quiet_tensorflow()  # which Flax imports where it is installed
+    code = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )
+    return code or 0

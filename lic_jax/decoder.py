@@ -4,6 +4,7 @@ Symbols are the same on every machine (DESIGN.md section 5, rule 1); pixels may 
 floating-point sum falls between two of them.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER
 from lic_jax.entropy import coder
 from lic_jax.entropy.tables import factorized_tables, gaussian_tables
 from lic_jax.errors import LicError
-from lic_jax.transforms.portable import HYPER_HALO, PortableTransforms, bands, with_halo
+from lic_jax.transforms.portable import HYPER_HALO, PortablePrediction, PortableTransforms, bands, with_halo
 from lic_jax.zoo.bundle import Bundle, load_receiver
 
 
@@ -58,7 +59,7 @@ class SymbolReader:
         """The hyper latent's symbols."""
         shape = hyper_shape(stream.height, stream.width, self.bundle.config.hyper_channels)
         tables = self.tables(stream.rate_units).hyper_latent
-        return coder.decode(stream.hyper_latent, channel_index(shape), tables).reshape(shape)
+        return coder.decode(stream.hyper_latent, channel_index(shape), tables, stream.coder).reshape(shape)
 
     def _make_tables(self, rate_units: int) -> CodingTables:
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
@@ -69,35 +70,46 @@ class SymbolReader:
         return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
 
 
-class Decoder(SymbolReader):
-    """Decodes a model's streams in NumPy.
-
-    Raises:
-      LicError: the model's synthesis is a deep one, which needs JAX.
-    """
+class SymbolDecoder(SymbolReader):
+    """Decodes a model's streams in NumPy as far as to their symbols, which takes no synthesis."""
 
     def __init__(self, bundle: Bundle):
         super().__init__(bundle)
-        self._transforms = PortableTransforms(bundle.config, bundle.params)
+        self._transforms = self._prepare_transforms()
 
-    def decompress(self, data: bytes) -> RGB:
-        """The image in a stream.
-
-        Raises:
-          LicError: the bytes are not a whole, undamaged stream of this model.
-        """
-        stream = self.unpack(data)
-        quantizer, hyper_quantizer = self.bundle.quantizers_at(stream.rate_units)
-        hyper_latent = hyper_quantizer.levels()[self.hyper_symbols(stream)]
-        mean, symbols = self._mean_and_symbols(stream, hyper_latent)
-        return self._image(stream, hyper_latent, mean, symbols, quantizer.levels())
+    def _prepare_transforms(self) -> PortablePrediction:
+        return PortablePrediction(self.bundle.config, self.bundle.params)
 
     def symbols(self, data: bytes) -> tuple[Int[np.ndarray, "1 h/4 w/4 hyper"], Int[np.ndarray, "1 h w latent"]]:
         """The symbols of hyper latent and latent in a stream, the same on every machine."""
+        hyper_symbols, _, symbols = self._symbols(self.unpack(data))
+        return hyper_symbols, symbols
+
+    def transcode(self, data: bytes, to_coder: str) -> bytes:
+        """A stream of the same symbols, coded by another coder.
+
+        Args:
+          data: a stream of this model.
+          to_coder: one of `entropy.coder.NAMES`.
+
+        Raises:
+          LicError: the bytes are not a whole, undamaged stream of this model, or a coder is not installed.
+        """
         stream = self.unpack(data)
+        tables = self.tables(stream.rate_units)
+        hyper_symbols, index, symbols = self._symbols(stream)
+        hyper_latent = coder.encode(
+            hyper_symbols.ravel(), channel_index(hyper_symbols.shape), tables.hyper_latent, to_coder
+        )
+        latent = coder.encode(symbols.ravel(), index.ravel(), tables.latent, to_coder)
+        return bitstream.pack(dataclasses.replace(stream, hyper_latent=hyper_latent, latent=latent, coder=to_coder))
+
+    def _symbols(self, stream: bitstream.Stream):
+        """The symbols of the hyper latent, the indexes of the latent's tables, and its symbols."""
         hyper_symbols = self.hyper_symbols(stream)
         hyper_latent = self.bundle.quantizers_at(stream.rate_units)[1].levels()[hyper_symbols]
-        return hyper_symbols, self._mean_and_symbols(stream, hyper_latent)[1]
+        _, index, symbols = self._mean_index_and_symbols(stream, hyper_latent)
+        return hyper_symbols, index, symbols
 
     def mean_and_table_index(
         self, hyper_latent: Float[np.ndarray, "1 h/4 w/4 hyper"]
@@ -117,10 +129,33 @@ class Decoder(SymbolReader):
             index[:, LATENTS_PER_HYPER * kept.start : LATENTS_PER_HYPER * kept.stop] = of_band
         return mean if len(hyper_bands) == 1 else None, index
 
-    def _mean_and_symbols(self, stream: bitstream.Stream, hyper_latent: np.ndarray):
+    def _mean_index_and_symbols(self, stream: bitstream.Stream, hyper_latent: np.ndarray):
         mean, index = self.mean_and_table_index(hyper_latent)
-        symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent)
-        return mean, symbols.reshape(index.shape)
+        symbols = coder.decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent, stream.coder)
+        return mean, index, symbols.reshape(index.shape)
+
+
+class Decoder(SymbolDecoder):
+    """Decodes a model's streams in NumPy.
+
+    Raises:
+      LicError: the model's synthesis is a deep one, which needs JAX.
+    """
+
+    def _prepare_transforms(self) -> PortableTransforms:
+        return PortableTransforms(self.bundle.config, self.bundle.params)
+
+    def decompress(self, data: bytes) -> RGB:
+        """The image in a stream.
+
+        Raises:
+          LicError: the bytes are not a whole, undamaged stream of this model.
+        """
+        stream = self.unpack(data)
+        quantizer, hyper_quantizer = self.bundle.quantizers_at(stream.rate_units)
+        hyper_latent = hyper_quantizer.levels()[self.hyper_symbols(stream)]
+        mean, _, symbols = self._mean_index_and_symbols(stream, hyper_latent)
+        return self._image(stream, hyper_latent, mean, symbols, quantizer.levels())
 
     def _image(self, stream: bitstream.Stream, hyper_latent, mean, symbols, levels) -> RGB:
         _, rows, columns, _ = symbols.shape

@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def run_python():
     def run(program, *arguments, other_environment=False, **settings):
         python = os.environ.get("LIC_OTHER_PYTHON") if other_environment else sys.executable
         if not python:
-            pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-oldest` sets it")
+            pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-tfc` sets it")
         root = str(Path(__file__).parents[1])
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", **settings, "PYTHONPATH": root}
         command = [python, "-c", program, *map(str, arguments)]

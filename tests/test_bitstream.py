@@ -7,17 +7,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lic_jax.bitstream import HEADER_BYTES, MAX_PIXELS, Stream, check_size, pack, unpack
+from lic_jax.bitstream import CODERS, HEADER_BYTES, MAX_PIXELS, Stream, check_size, pack, unpack
+from lic_jax.entropy.coder import NAMES
 from lic_jax.errors import LicError
 
 sizes = st.tuples(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF)).filter(lambda size: size[0] * size[1] <= MAX_PIXELS)
 streams = st.builds(
-    lambda fingerprint, size, rate, hyper, latent: Stream(fingerprint, *size, rate, hyper, latent),
+    lambda fingerprint, size, *others: Stream(fingerprint, *size, *others),
     st.binary(min_size=4, max_size=4),
     sizes,
     st.integers(0, 0xFFFF),
     st.binary(max_size=100),
     st.binary(max_size=200),
+    st.sampled_from(CODERS),
 )
 EXAMPLE = Stream(b"\x01\xfe\x80\x00", 512, 768, 896, bytes(range(20)), bytes(range(100, 141)))
 
@@ -62,6 +64,11 @@ def test_the_header_is_31_bytes_laid_out_as_specified():
     checksums = zlib.crc32(prefix + EXAMPLE.hyper_latent), zlib.crc32(EXAMPLE.latent)
     header = prefix + b"".join(value.to_bytes(4, "little") for value in checksums)
     assert pack(EXAMPLE) == header + EXAMPLE.hyper_latent + EXAMPLE.latent
+
+
+def test_the_coder_is_a_byte_and_a_name_that_entropy_coding_knows():
+    assert [pack(dataclasses.replace(EXAMPLE, coder=coder))[4] for coder in ("constriction", "tfc")] == [0, 1]
+    assert set(CODERS) == set(NAMES)
 
 
 def test_every_change_of_a_byte_is_noticed():
@@ -118,7 +125,7 @@ def test_segment_lengths_of_a_hostile_sender_are_checked_before_they_are_used(st
         (sealed(pack(EXAMPLE), version=2), "version 2, this program reads version 1; update"),
         (sealed(pack(EXAMPLE), version=0), "version 0"),
         (b"LIC\x07", "version 7"),
-        (sealed(pack(EXAMPLE), coder=1), "coder 1, which this program does not know"),
+        (sealed(pack(EXAMPLE), coder=2), "coder 2, which this program does not know"),
         (sealed(pack(EXAMPLE), height=0), "image size 768×0 is outside"),
         (sealed(pack(EXAMPLE), width=0), "image size 0×512 is outside"),
         (sealed(pack(EXAMPLE), width=65535, height=65535), "image size 65535×65535 is outside"),

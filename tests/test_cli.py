@@ -1,5 +1,7 @@
 import csv
+import dataclasses
 import json
+import signal
 import subprocess
 import sys
 
@@ -48,6 +50,40 @@ def test_what_compress_can_do_only_nearly_and_what_not_at_all(lic, photograph_fo
     assert "rate and psnr and max_bytes are given" in error and error.count("\n") == 1 and not out.exists()
 
 
+def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, tmp_path, capsys):
+    image = photograph_folder / "00.png"
+    assert lic("compress", image, tmp_path / "b.lic", "--iterations", 2, "--method", "rounding") == 0
+    assert bitstream.unpack((tmp_path / "b.lic").read_bytes()).rate_units == 256
+    assert "interrupted" not in capsys.readouterr().out
+    for arguments, message in (
+        (("--iterations", "-1"), "-1 iterations are negative"),
+        (("--time-limit", "5"), "give --iterations"),
+        (("--iterations", "1", "--time-limit", "-5"), "time limit of -5 seconds"),
+    ):
+        assert lic("compress", image, tmp_path / "c.lic", *arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "c.lic").exists()
+
+
+def test_ctrl_c_ends_a_search_with_the_best_so_far_and_says_so(lic, photograph_folder, tmp_path, capsys, monkeypatch):
+    from lic_jax import commands
+
+    report, handler = commands.SearchProgress.report, signal.getsignal(signal.SIGINT)
+
+    def interrupted_at_two(self, progress):
+        if progress.step == 2 and not self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        return report(self, progress)
+
+    monkeypatch.setattr(commands.SearchProgress, "report", interrupted_at_two)
+    out = tmp_path / "b.lic"
+    assert lic("compress", photograph_folder / "00.png", out, "--iterations", 50, "--method", "rounding") == 0
+    assert "interrupted at iteration 2: the best so far" in capsys.readouterr().out
+    assert bitstream.unpack(out.read_bytes()).width == 128
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_info_tells_what_the_stream_holds(lic, stream, capsys):
     capsys.readouterr()
     assert lic("info", stream, "--json", with_model=False) == 0
@@ -56,7 +92,7 @@ def test_info_tells_what_the_stream_holds(lic, stream, capsys):
     assert (facts["height"], facts["width"], facts["rate"]) == (96, 128, 1.0)
     assert facts["bytes"] == len(data) == sum(facts["segments"].values())
     assert facts["bpp"] == pytest.approx(8 * len(data) / (96 * 128))
-    assert facts["fingerprint"] == data[5:9].hex()
+    assert (facts["fingerprint"], facts["coder"]) == (data[5:9].hex(), "constriction")
     assert lic("info", stream, with_model=False) == 0
     assert "128×96 pixels" in capsys.readouterr().out
 
@@ -134,6 +170,52 @@ def test_every_bad_stream_has_its_error(lic, stream, tmp_path, capsys, how):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "bad.lic"]
 
 
+def test_what_needs_a_coder_that_is_not_installed_names_the_extra(
+    lic, stream, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorflow_compression", None)
+    held = bitstream.unpack(stream.read_bytes())
+    foreign, out = tmp_path / "foreign.lic", tmp_path / "out"
+    foreign.write_bytes(bitstream.pack(dataclasses.replace(held, coder="tfc")))
+    capsys.readouterr()
+    for arguments in (
+        ("decompress", foreign, out.with_suffix(".png")),
+        ("transcode", foreign, out, "--coder", "constriction"),
+        ("transcode", stream, out, "--coder", "tfc"),
+        ("compress", photograph_folder / "00.png", out, "--coder", "tfc"),
+    ):
+        assert lic(*arguments) == 2
+        error = capsys.readouterr().err
+        assert "coder tfc needs tensorflow_compression" in error and "lic-jax[tfc]" in error and error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lic", "foreign.lic"]
+    assert lic("info", foreign, with_model=False) == 0
+    assert "coder tfc" in capsys.readouterr().out
+
+
+def test_transcoding_keeps_the_image(lic, stream, tmp_path, capsys):
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    other, again = tmp_path / "other.lic", tmp_path / "again.lic"
+    assert lic("transcode", stream, other, "--coder", "tfc") == 0
+    assert lic("info", other, "--json", with_model=False) == 0
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["coder"] == "tfc"
+    assert lic("transcode", other, again, "--coder", "constriction") == 0
+    assert again.read_bytes() == stream.read_bytes()
+    for path in (stream, other):
+        assert lic("decompress", path, path.with_suffix(".png")) == 0
+    np.testing.assert_array_equal(read_image(other.with_suffix(".png")), read_image(stream.with_suffix(".png")))
+
+
+@pytest.mark.parametrize("how", ["truncated", "damaged latent", "other model"])
+def test_a_bad_stream_is_not_transcoded(lic, stream, tmp_path, capsys, how):
+    bad, out = tmp_path / "bad.lic", tmp_path / "out.lic"
+    bad.write_bytes(damage(stream.read_bytes(), how))
+    capsys.readouterr()
+    assert lic("transcode", bad, out, "--coder", "constriction") == 2
+    error = capsys.readouterr().err
+    assert MESSAGES[how] in error and error.count("\n") == 1 and error.startswith(f"lic: {bad}: ")
+    assert not out.exists()
+
+
 def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
     Image.new("RGBA", (8, 8)).save(tmp_path / "alpha.png")
     out = tmp_path / "out.lic"
@@ -184,6 +266,20 @@ def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, cap
     assert "PSNR dB" in capsys.readouterr().out
 
 
+def test_evaluate_measures_searched_streams(lic, photographs, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    small = [photograph[::3, ::3] for photograph in photographs[:9]]
+    mosaic = np.concatenate([np.concatenate(small[start : start + 3], axis=1) for start in (0, 3, 6)])
+    Image.fromarray(mosaic[:, :128]).save(folder / "a.png")
+    bpp = []
+    for search in ((), ("--iterations", 2, "--method", "rounding")):
+        assert lic("evaluate", folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 0
+        with (tmp_path / "rows.csv").open(newline="") as file:
+            bpp.append(float(next(csv.DictReader(file))["bpp"]))
+    assert bpp[1] < bpp[0]
+
+
 def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photographs, tmp_path, capsys):
     for name in ("a.png", "a.bmp", "b.png"):
         Image.fromarray(photographs[0]).save(tmp_path / name)
@@ -203,6 +299,18 @@ def test_evaluate_covers_all_rates_by_default():
 
     assert len(default_rates(6)) == 19
     assert set(range(7)) <= set(default_rates(6))
+
+
+def test_models_lists_what_ships(lic, capsys):
+    assert lic("models", with_model=False) == 0
+    table = capsys.readouterr().out
+    assert lic("models", "--json", with_model=False) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == zoo.names() and all(
+        name in table and fact["trained"] in table for name, fact in facts.items()
+    )
+    assert facts["default"]["bytes"] == zoo.path_of().stat().st_size
+    assert facts["default"]["decoding_flops_per_pixel"] <= 20_000
 
 
 def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file, tmp_path, capsys):
@@ -234,7 +342,13 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "info", "evaluate", "complexity", "train", "refit"])
+COMMANDS = (
+    *("compress", "compress-many", "decompress", "info", "transcode", "evaluate", "models", "complexity"),
+    *("train", "refit", "import"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lic_jax import cli
+from lic_jax import bitstream, cli
 from lic_jax.codec import Codec
 from lic_jax.config import ModelConfig
-from lic_jax.decoder import Decoder, load_decoder
+from lic_jax.decoder import Decoder, SymbolDecoder, load_decoder
 from lic_jax.errors import LicError
 from lic_jax.transforms import portable
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
@@ -106,7 +107,8 @@ def test_bands_bound_the_memory(decoder, monkeypatch):
 def test_a_model_may_have_more_tables_than_a_byte_counts(monkeypatch, band_pixels):
     monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
     config = ModelConfig(prior="factorized", latent_channels=300, synthesis="jpeg_like", synthesis_channels=())
-    decoder = Decoder(Bundle(config, {"synthesis": {}}, 0.01, (), (), (), b""))
+    synthesis = {"layer_0": {"kernel": np.zeros((18, 18, 3, 300), np.float32), "bias": np.zeros(3, np.float32)}}
+    decoder = Decoder(Bundle(config, {"synthesis": synthesis}, 0.01, (), (), (), b""))
     _, index = decoder.mean_and_table_index(np.zeros((1, 2, 1, 0), np.float32))
     np.testing.assert_array_equal(index, np.broadcast_to(np.arange(300), (1, 8, 4, 300)))
 
@@ -130,8 +132,9 @@ def test_a_pixel_sees_as_far_as_the_halo_and_no_further(synthesis, kernels, rows
         for index, (size, out) in enumerate(zip(kernels, width, strict=True))
     }
     layers["inverse_gdn"] = {"beta_root": np.ones(2, np.float32), "gamma_root": np.ones((2, 2), np.float32)}
-    config = ModelConfig(latent_channels=2, synthesis=synthesis, synthesis_channels=2, synthesis_kernels=kernels)
-    transforms = portable.PortableTransforms(config, {"hyper_synthesis": {}, "synthesis": layers})
+    widths = {"latent_channels": 2, "synthesis_channels": 2, "synthesis_kernels": kernels}
+    config = ModelConfig(prior="factorized", synthesis=synthesis, **widths)
+    transforms = portable.PortableTransforms(config, {"synthesis": layers})
     latent = np.zeros((1, 9, 3, 2), np.float32)
     latent[:, 4] = 1
     seen = np.flatnonzero(np.any(transforms.synthesize(latent) != 0, axis=(0, 2, 3))) // 16
@@ -139,13 +142,38 @@ def test_a_pixel_sees_as_far_as_the_halo_and_no_further(synthesis, kernels, rows
 
 
 def test_symbols_sought_in_pieces_are_the_same(codec, decoder, photographs, monkeypatch):
-    from lic_jax.entropy import coder
+    from lic_jax.entropy import constriction_coder
 
     data = codec.compress(photographs[0], 2)
     expected = decoder.decompress(data)
-    monkeypatch.setattr(coder, "_CHUNK", 100)
+    monkeypatch.setattr(constriction_coder, "_CHUNK", 100)
     assert codec.compress(photographs[0], 2) == data
     np.testing.assert_array_equal(decoder.decompress(data), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (96, 128)])
+def test_a_transcoded_stream_has_the_same_symbols(codec, decoder, photographs, size):
+    """From one coder to the other and back: the very bytes again, and both decoders read both."""
+    data = codec.compress(np.resize(photographs[0], (*size, 3)), 1.3)
+    assert decoder.transcode(data, "constriction") == data
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    other = decoder.transcode(data, "tfc")
+    assert bitstream.unpack(other).coder == "tfc"
+    assert other == codec.compress(np.resize(photographs[0], (*size, 3)), 1.3, coder="tfc")
+    assert decoder.transcode(other, "constriction") == data
+    for receiver in (codec, decoder):
+        np.testing.assert_array_equal(receiver.decompress(other), receiver.decompress(data))
+
+
+def test_a_deep_models_stream_is_transcoded_without_jax(codec, photographs):
+    """Symbols take no synthesis."""
+    bundle = dataclasses.replace(
+        codec.bundle, config=dataclasses.replace(codec.bundle.config, synthesis="cnn", synthesis_channels=(4, 4, 4))
+    )
+    data = codec.compress(photographs[0], 1)
+    assert SymbolDecoder(bundle).transcode(data, "constriction") == data
+    with pytest.raises(LicError, match="cnn synthesis needs JAX"):
+        Decoder(bundle)
 
 
 def test_a_deep_synthesis_needs_jax(codec, tiny_config):
@@ -197,6 +225,10 @@ def test_a_device_without_any_framework_decodes(bare, photographs, codec, tiny_m
     assert largest_difference(np.asarray(Image.open(tmp_path / "a.png")), codec.decompress(data)) <= 1
     process = run_bare(bare, "info", tmp_path / "a.lic")
     assert process.returncode == 0 and "FOREIGN []" in process.stdout
+    arguments = ("--coder", "constriction", "--model", tiny_model_file)
+    process = run_bare(bare, "transcode", tmp_path / "a.lic", tmp_path / "b.lic", *arguments)
+    assert process.returncode == 0 and "FOREIGN []" in process.stdout, process.stderr
+    assert (tmp_path / "b.lic").read_bytes() == data
     process = run_bare(bare, "compress", tmp_path / "a.png", tmp_path / "b.lic")
     assert process.returncode == 2 and "this installation decodes only" in process.stderr
 
@@ -212,8 +244,8 @@ def test_the_shipped_models_streams_decode_in_numpy(photographs):
     assert largest_difference(load_decoder().decompress(data), load().decompress(data)) <= 1
 
 
-def test_the_command_line_of_the_two_commands(capsys, tmp_path):
-    for arguments in (["decompress", "--help"], ["info", "--help"]):
+def test_the_command_line_of_a_device_that_only_decodes(capsys, tmp_path):
+    for arguments in (["decompress", "--help"], ["info", "--help"], ["transcode", "--help"]):
         with pytest.raises(SystemExit) as stopped:
             cli.main(arguments)
         assert stopped.value.code == 0

@@ -1,7 +1,7 @@
 """A stream written in one environment is read in another, by JAX and by NumPy: the same symbols, the same image.
 
 The other environment is a process of its own; and, where LIC_OTHER_PYTHON names its interpreter, one of other versions
-of everything (`make test-oldest`).
+of everything (`make test-tfc`).
 """
 
 import numpy as np

@@ -1,5 +1,6 @@
 """The model that ships: it loads, it is small, its curve is monotone, its estimates are its bytes."""
 
+import csv
 import importlib.util
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import skimage.data
 
 import lic_jax as lic
 from lic_jax import zoo
+from lic_jax.decoder import SymbolDecoder
+from lic_jax.evaluation.codec import MEAN
 from lic_jax.evaluation.metrics import psnr
+from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.images import image_paths, read_image
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "estimated_rate.py"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def estimated_bytes(bundle, image):
@@ -44,6 +49,19 @@ def test_the_model_has_a_card():
         assert word.lower() in card.lower()
 
 
+@pytest.mark.parametrize("classical", ["jpeg", "webp"])
+def test_the_bd_rate_that_is_told_is_that_of_the_results(classical):
+    def curve(name, wanted):
+        with (RESULTS / name).open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        return [[float(row[column]) for row in rows] for column in ("bpp", "psnr_db")]
+
+    measured = bd_rate(*curve("kodak.csv", {"image": MEAN}), *curve("kodak_reference.csv", {"codec": classical}))
+    told = zoo.measured_facts()[zoo.DEFAULT]["kodak_bd_rate_percent"][classical]
+    assert told == pytest.approx(measured, abs=0.051)
+    assert f"{abs(told):.1f} %" in zoo.path_of().with_suffix(".md").read_text()
+
+
 def test_the_stream_names_the_model(codec):
     assert zoo.name_of(codec.bundle.fingerprint) == zoo.DEFAULT
     assert zoo.name_of(b"none") is None
@@ -73,3 +91,12 @@ def test_estimated_rates_are_bytes(codec, test_photographs):
     bundle, image = codec.bundle, test_photographs[0]
     real = [len(codec.compress(image, rate)) - 31 for rate in range(bundle.highest_rate + 1)]
     np.testing.assert_allclose(estimated_bytes(bundle, image), real, rtol=0.01)
+
+
+@pytest.mark.parametrize("rate", [0, 3, 6])
+def test_the_two_coders_files_are_of_one_size(codec, test_photographs, rate):
+    """Within 0.2 %; all of Kodak: `benchmarks/coders.py`."""
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    streams = [codec.compress(image, rate) for image in test_photographs]
+    transcoded = [SymbolDecoder(codec.bundle).transcode(data, "tfc") for data in streams]
+    assert sum(map(len, transcoded)) == pytest.approx(sum(map(len, streams)), rel=0.002)

@@ -45,7 +45,7 @@ class Found(NamedTuple):
     warning: str | None = None
 
 
-def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int) -> Found:
+def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int, start: int | None = None) -> Found:
     """A stream of so many bits per pixel, to 1 %, or the nearest.
 
     Args:
@@ -53,6 +53,7 @@ def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int) -> Found:
       highest_units: the highest rate.
       bpp: bits per pixel, with all that is in a stream.
       pixels: of the image.
+      start: the rate to try first.
 
     Raises:
       LicError: bpp is not a positive number.
@@ -65,10 +66,12 @@ def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int) -> Found:
         math.log(bpp * (1 + BPP_TOLERANCE)),
         _LOG_BYTES_SLOPE,
     )
-    return _nearest(code, highest_units, goal, lambda log_bpp: f"{math.exp(log_bpp):.3g} bpp")
+    return _nearest(code, highest_units, goal, lambda log_bpp: f"{math.exp(log_bpp):.3g} bpp", start)
 
 
-def with_psnr(code: Code, highest_units: int, psnr: float, psnr_of: Callable[[bytes], float]) -> Found:
+def with_psnr(
+    code: Code, highest_units: int, psnr: float, psnr_of: Callable[[bytes], float], start: int | None = None
+) -> Found:
     """A stream that is decoded with a PSNR, to 0.05 dB, or the nearest.
 
     Args:
@@ -76,6 +79,7 @@ def with_psnr(code: Code, highest_units: int, psnr: float, psnr_of: Callable[[by
       highest_units: the highest rate.
       psnr: in dB.
       psnr_of: a stream → the PSNR of what its receiver sees against the original, in dB.
+      start: the rate to try first.
 
     Raises:
       LicError: psnr is not a positive number.
@@ -88,11 +92,11 @@ def with_psnr(code: Code, highest_units: int, psnr: float, psnr_of: Callable[[by
         psnr + PSNR_TOLERANCE,
         _PSNR_SLOPE,
     )
-    return _nearest(code, highest_units, goal, lambda value: f"{value:.2f} dB")
+    return _nearest(code, highest_units, goal, lambda value: f"{value:.2f} dB", start)
 
 
-def within_bytes(code: Code, highest_units: int, max_bytes: int) -> Found:
-    """The largest stream of at most so many bytes.
+def within_bytes(code: Code, highest_units: int, max_bytes: int, start: int | None = None) -> Found:
+    """The largest stream of at most so many bytes; from a start on, one that has 99 % of them will do.
 
     Where size falls between two rates in which it should rise, another one may be larger and fit as well.
 
@@ -100,20 +104,22 @@ def within_bytes(code: Code, highest_units: int, max_bytes: int) -> Found:
       code: the image's streams.
       highest_units: the highest rate.
       max_bytes: never exceeded.
+      start: the rate to try first.
 
     Raises:
       LicError: max_bytes is not a positive number, or even the smallest stream is larger.
     """
     _check_positive("max_bytes", max_bytes)
     limit = math.log(max_bytes)
+    enough = max_bytes - _WORD + 1 if start is None else (1 - BPP_TOLERANCE) * max_bytes
     goal = Goal(
         lambda stream: math.log(len(stream)),
-        limit,
-        math.log(max_bytes - _WORD + 1) if max_bytes >= _WORD else limit,
+        limit if start is None else limit - BPP_TOLERANCE / 2,
+        math.log(enough) if enough > 0 else limit,
         limit,
         _LOG_BYTES_SLOPE,
     )
-    probes = search(code, highest_units, goal)
+    probes = search(code, highest_units, goal, start)
     fitting = [probe for probe in probes if len(probe.stream) <= max_bytes]
     if not fitting:
         smallest = min(len(probe.stream) for probe in probes)
@@ -168,7 +174,7 @@ class _End(NamedTuple):
         return self if self.error is None else _End(self.rate_units, self.error / 2)
 
 
-def search(code: Code, highest_units: int, goal: Goal) -> list[Probe]:
+def search(code: Code, highest_units: int, goal: Goal, start: int | None = None) -> list[Probe]:
     """Probes rates ever closer to the one at which the value crosses its target.
 
     Regula falsi in the form called Illinois (Dowell & Jarratt, BIT 1971): an end of the bracket that stays for a second
@@ -179,6 +185,7 @@ def search(code: Code, highest_units: int, goal: Goal) -> list[Probe]:
       code: the image's streams.
       highest_units: the highest rate.
       goal: what to look for.
+      start: the rate to try first; the middle one if none is given.
 
     Returns:
       The probes in their order, `PASSES` at most. The last one is a hit, unless there is none between two neighbouring
@@ -187,7 +194,8 @@ def search(code: Code, highest_units: int, goal: Goal) -> list[Probe]:
     probes: list[Probe] = []
     below, above = _End(-1), _End(highest_units + 1)
     while above.rate_units - below.rate_units > 1 and len(probes) < PASSES:
-        position = round(_expected_crossing(probes, below, above, goal))
+        first = start is not None and not probes
+        position = start if first else round(_expected_crossing(probes, below, above, goal))
         position = min(max(position, below.rate_units + 1), above.rate_units - 1)
         probes.append(_probe(code, position, goal))
         if goal.is_hit_by(probes[-1].value):
@@ -213,9 +221,9 @@ def _expected_crossing(probes: list[Probe], below: _End, above: _End, goal: Goal
     return above.rate_units if above.error is None else below.rate_units
 
 
-def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[float], str]) -> Found:
+def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[float], str], start: int | None) -> Found:
     """The stream whose value is nearest to the target, with a warning if that is no hit."""
-    probes = search(code, highest_units, goal)
+    probes = search(code, highest_units, goal, start)
     if not goal.is_hit_by(probes[-1].value) and not _enclose(probes, goal):
         unseen_ends = {0, highest_units} - {probe.rate_units for probe in probes}
         probes += [_probe(code, rate_units, goal) for rate_units in unseen_ends]

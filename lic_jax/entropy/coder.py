@@ -1,89 +1,80 @@
-"""Entropy coding of symbols with integer tables, by constriction's range coder (Bamler 2022).
+"""Entropy coding of symbols with integer tables, by one of several coders.
 
-Symbols are grouped by the table they are coded with, so that each table is set up once a stream; within a group they
-keep their order.
+Each is a module with `encode`, `decode` and `least_bits`, imported when it is used: a device that decodes streams of
+the default coder needs that one alone.
 """
 
-import functools
+import importlib
+from types import ModuleType
 
-import constriction
 import numpy as np
 
 from lic_jax.arrays import Int
-from lic_jax.entropy.tables import PRECISION_BITS
-from lic_jax.errors import LicError
+from lic_jax.errors import LicError, unknown_name
+
+DEFAULT = "constriction"
+_HOMES = {DEFAULT: "lic_jax.entropy.constriction_coder", "tfc": "lic_jax.entropy.tfc_coder"}
+NAMES = tuple(_HOMES)
+
+_SLACK_BITS = 64
+"""A code may be shorter than the information of its symbols by its coder's state, no more."""
 
 
-def _model(frequencies: Int[np.ndarray, " symbols"]):
-    """constriction's entropy model with exactly these frequencies out of 2²⁴.
-
-    Its fast quantization of n symbols gives symbol k the range from floor(s · Σ_{j<k} p_j) + k, s = (2²⁴ − n)/Σ p.
-    For p_j = frequency_j − 1 the factor s is exactly 1 and every sum an integer: nothing is left to round.
-    """
-    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
-
-
-_CHUNK = 1 << 24
-"""Larger images' positions are sought in pieces of so many symbols, lest they take more memory than the symbols."""
-
-
-def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
-    """(table, positions) of every table that occurs, in the order of the tables, one or more a table."""
-    if len(table_index) > _CHUNK:
-        for table in range(table_count):
-            for start in range(0, len(table_index), _CHUNK):
-                positions = start + np.flatnonzero(table_index[start : start + _CHUNK] == table)
-                if len(positions):
-                    yield table, positions
-        return
-    order = np.argsort(table_index, kind="stable")
-    counts = np.bincount(table_index, minlength=table_count)
-    ends = np.cumsum(counts)
-    for table, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
-        if start < end:
-            yield table, order[start:end]
+def _home(coder: str) -> ModuleType:
+    if coder not in _HOMES:
+        raise unknown_name("coder", coder, NAMES)
+    return importlib.import_module(_HOMES[coder])
 
 
 def encode(
-    symbols: Int[np.ndarray, " n"], table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
+    symbols: Int[np.ndarray, " n"],
+    table_index: Int[np.ndarray, " n"],
+    tables: Int[np.ndarray, "tables symbols"],
+    coder: str = DEFAULT,
 ) -> bytes:
-    """Codes n symbols, each with the table of its index, into bytes (a multiple of 4)."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    model_of = functools.cache(lambda table: _model(tables[table]))
-    for table, positions in _groups(table_index, len(tables)):
-        encoder.encode(symbols[positions].astype(np.int32), model_of(table))
-    return encoder.get_compressed().astype("<u4").tobytes()
+    """Codes n symbols, each with the table of its index, into bytes: none for no symbols.
+
+    Args:
+      symbols: from 0 up.
+      table_index: the row of `tables` that each is coded with.
+      tables: how many of 2²⁴ equal parts of the coder's range each symbol owns (`entropy.tables`).
+      coder: one of `NAMES`.
+
+    Raises:
+      LicError: no such coder, or it is not installed.
+    """
+    return _home(coder).encode(symbols, table_index, tables) if len(symbols) else b""
 
 
 def decode(
-    data: bytes, table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
+    data: bytes,
+    table_index: Int[np.ndarray, " n"],
+    tables: Int[np.ndarray, "tables symbols"],
+    coder: str = DEFAULT,
 ) -> Int[np.ndarray, " n"]:
     """The inverse of `encode`: int16 symbols in their original order.
 
     Raises:
-      LicError: the data is no code of so many symbols.
+      LicError: no such coder, it is not installed, or the data is no code of so many symbols.
     """
-    if data and not len(table_index):
-        raise LicError(f"a segment of {len(data)} bytes has no symbols to code; the stream is damaged, get it again")
-    if len(data) % 4:
-        raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
-    counts = np.zeros(len(tables), np.int64)
-    for start in range(0, len(table_index), _CHUNK):
-        counts += np.bincount(table_index[start : start + _CHUNK], minlength=len(tables))
-    least_bits = counts @ (PRECISION_BITS - np.log2(tables.max(axis=1)))
-    if least_bits > 8 * len(data) + 64:
+    home = _home(coder)
+    if not len(table_index):
+        if data:
+            raise LicError(
+                f"a segment of {len(data)} bytes has no symbols to code; the stream is damaged, get it again"
+            )
+        return np.zeros(0, np.int16)
+    if _counts(table_index, len(tables)) @ home.least_bits(tables) > 8 * len(data) + _SLACK_BITS:
         raise LicError(
             f"a segment of {len(data)} bytes is too short for its {len(table_index)} symbols; "
             "the stream is damaged, get it again"
         )
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-    symbols = np.empty(len(table_index), np.int16)
-    model_of = functools.cache(lambda table: _model(tables[table]))
-    for table, positions in _groups(table_index, len(tables)):
-        try:
-            symbols[positions] = decoder.decode(model_of(table), len(positions))
-        except (AssertionError, ValueError, RuntimeError) as error:
-            raise LicError("the stream's code is damaged; get the file again") from error
-    if not decoder.maybe_exhausted():
-        raise LicError("the stream's code goes on after its last symbol; it is damaged, get the file again")
-    return symbols
+    return home.decode(data, table_index, tables)
+
+
+def _counts(table_index: Int[np.ndarray, " n"], table_count: int) -> Int[np.ndarray, " tables"]:
+    """How often each table is used, counted in pieces: NumPy counts copies of 64 bits."""
+    counts = np.zeros(table_count, np.int64)
+    for start in range(0, len(table_index), 1 << 24):
+        counts += np.bincount(table_index[start : start + (1 << 24)], minlength=table_count)
+    return counts

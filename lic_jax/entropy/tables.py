@@ -73,6 +73,6 @@ def factorized_tables(
     return tables_of_cdf(exact.sigmoid(hidden[0]))
 
 
-def information(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, "tables symbols"]:
+def information(tables: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """The bits that each symbol costs: −log₂(frequency/2²⁴)."""
     return PRECISION_BITS - np.log2(tables)

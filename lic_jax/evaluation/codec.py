@@ -29,6 +29,18 @@ class RateCodec(Protocol):
     def decompress(self, data: bytes) -> RGB: ...
 
 
+class SearchingCodec:
+    """A codec whose streams are searched for, as a `RateCodec`: (`lic_jax.Codec`, iterations, method)."""
+
+    def __init__(self, codec, iterations: int, method: str = "sga"):
+        self._codec, self._search = codec, {"iterations": iterations, "method": method}
+        self.analyse, self.decompress = codec.analyse, codec.decompress
+
+    def code(self, analysed, rate: float) -> bytes:
+        """The stream of an analysed image after the search at this rate."""
+        return self._codec.code(self._codec.refine(analysed, rate, **self._search), rate)
+
+
 class MeasuredRow(NamedTuple):
     """One image at one rate; `encode_s` includes the analysis. Images named "mean" are averages over all others."""
 

@@ -64,12 +64,17 @@ def complexity(config: ModelConfig) -> dict[str, Cost]:
     return {part: sum(of_part, start=NOTHING) for part, of_part in costs.items() if of_part}
 
 
+def decoding(costs: dict[str, Cost]) -> Cost:
+    """What a receiver computes: hyper synthesis, where there is one, and synthesis."""
+    return sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING)
+
+
 def complexity_table(costs: dict[str, Cost]) -> str:
     """The costs as text, with the sums that encoding and decoding take."""
     rows = {
         **costs,
         "encoding": sum((cost for part, cost in costs.items() if part != "synthesis"), start=NOTHING),
-        "decoding": sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING),
+        "decoding": decoding(costs),
     }
     lines = [f"{'':16} {'parameters':>12} {'multiply':>12} {'add':>12} {'FLOPs':>12}   per pixel"]
     for name, cost in rows.items():

@@ -56,6 +56,17 @@ class FixedPointQuantizer:
         edges = (self.thresholds * UNIT).astype(np.float32)
         return np.searchsorted(edges, np.asarray(values, np.float32), side="left").astype(np.int32)
 
+    def cell_middles(self) -> Float[np.ndarray, " T+1"]:
+        """For each symbol a value amid those that have it, which keeps it though the thresholds move a little.
+
+        Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
+        cell beyond.
+        """
+        edges = self.thresholds * UNIT
+        first, last = (edges[1] - edges[0], edges[-1] - edges[-2]) if len(edges) > 1 else (2.0, 2.0)
+        padded = np.concatenate([[edges[0] - first], edges, [edges[-1] + last]])
+        return ((padded[1:] + padded[:-1]) / 2).astype(np.float32)
+
 
 def to_fixed_point(spacings: Float[np.ndarray, " T"], thresholds: Float[np.ndarray, " T"]) -> FixedPointQuantizer:
     """Rounds a fitted quantizer to integers, keeping spacings positive and thresholds in order."""

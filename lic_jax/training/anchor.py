@@ -30,7 +30,7 @@ from lic_jax.training import checkpoint, data
 from lic_jax.training.klt import klt_start
 from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
 from lic_jax.training.settings import AnchorSettings
-from lic_jax.zoo.weights import flatten, load_weights, save_weights
+from lic_jax.zoo.weights import anchor_metadata, flatten, load_weights, save_weights
 
 
 class TrainingState(NamedTuple):
@@ -212,10 +212,6 @@ def _check_settings(path: Path, settings: AnchorSettings) -> None:
     write_bytes(path, json.dumps(asked, indent=1).encode())
 
 
-def _metadata(settings: AnchorSettings) -> dict[str, str]:
-    return {"config": settings.model.to_json(), "rd_lambda": repr(settings.rd_lambda)}
-
-
 def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     """Trains an anchor, going on from the last checkpoint in `out` if there is one.
 
@@ -255,7 +251,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
 
     def keep(state: TrainingState) -> None:
         checkpoint.save(manager, int(state.step), state)
-        save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
+        save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
 
     log = TrainingLog(out / "log.csv", step)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
@@ -266,7 +262,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
         state = _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress)
-    save_weights(out / "anchor.safetensors", state.params, _metadata(settings))
+    save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
     progress.close()
     manager.close()
     return state.params

@@ -6,6 +6,7 @@ to which every transform's inputs and outputs are aligned.
 """
 
 import collections
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,50 @@ def zero_beyond(
     return jnp.where(inside_rows[:, :, None, None] & inside_columns[:, None, :, None], array, 0)
 
 
+@contextlib.contextmanager
+def cut_at_borders(extents: Int[Array, "batch 2"], grid: tuple[int, int]) -> Iterator[None]:
+    """Within it, every layer of a Flax module cuts its output at its images' borders.
+
+    Args:
+      extents: each image's size in blocks.
+      grid: the arrays' size in blocks.
+    """
+
+    def cut(call, positional, keywords, context):
+        output = call(*positional, **keywords)
+        is_layer = isinstance(context.module, _LAYERS) and context.method_name == "__call__"
+        return zero_beyond(output, extents, grid) if is_layer else output
+
+    with nn.intercept_methods(cut):
+        yield
+
+
+def batches_of(extents: Sequence[tuple[int, int]], most_blocks: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """(grid in blocks, positions of the images in it): batches that share few programs.
+
+    Args:
+      extents: each image's size in blocks.
+      most_blocks: what a batch of more than one image may have.
+    """
+    by_grid = collections.defaultdict(list)
+    for position, extent in enumerate(extents):
+        by_grid[tuple(map(bucket, extent))].append(position)
+    for grid, positions in by_grid.items():
+        for batch in _batches(positions, most_blocks // math.prod(grid)):
+            yield grid, batch
+
+
+def stacked(
+    arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]], shape: tuple[int, int]
+) -> Shaped[np.ndarray, "batch rows columns channels"]:
+    """Arrays of several sizes as one of this shape, [rows, columns], with zeros below and to the right of them."""
+    stack = np.zeros((len(arrays), *shape, arrays[0].shape[-1]), arrays[0].dtype)
+    for position, array in enumerate(arrays):
+        _, rows, columns, _ = array.shape
+        stack[position, :rows, :columns] = array[0]
+    return stack
+
+
 class Bucketed:
     """A function of Flax modules as few programs for arrays of many sizes.
 
@@ -65,28 +110,18 @@ class Bucketed:
 
         def program(variables, inputs, extents):
             grid = self._blocks(inputs)
-
-            def cut(call, positional, keywords, context):
-                output = call(*positional, **keywords)
-                is_layer = isinstance(context.module, _LAYERS) and context.method_name == "__call__"
-                return zero_beyond(output, extents, grid) if is_layer else output
-
-            with nn.intercept_methods(cut):
+            with cut_at_borders(extents, grid):
                 return function(variables, zero_beyond(to_domain(inputs), extents, grid))
 
         self._program = jax.jit(program)
 
     def __call__(self, variables: dict, arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]]) -> list:
         """The function's outputs for each array, cut to its size, as NumPy arrays."""
-        by_grid = collections.defaultdict(list)
-        for position, array in enumerate(arrays):
-            by_grid[tuple(map(bucket, self._blocks(array)))].append(position)
         outputs: list = [None] * len(arrays)
-        for grid, positions in by_grid.items():
-            for batch in _batches(positions, BATCH_BLOCKS // math.prod(grid)):
-                results = self._run(variables, [arrays[position] for position in batch], grid)
-                for position, result in zip(batch, results, strict=True):
-                    outputs[position] = result
+        for grid, batch in batches_of([self._blocks(array) for array in arrays], BATCH_BLOCKS):
+            results = self._run(variables, [arrays[position] for position in batch], grid)
+            for position, result in zip(batch, results, strict=True):
+                outputs[position] = result
         return outputs
 
     @property
@@ -95,11 +130,7 @@ class Bucketed:
         return self._program._cache_size()
 
     def _run(self, variables: dict, arrays: list[np.ndarray], grid: tuple[int, int]) -> list:
-        shape = (len(arrays), *(self._block_rows * count for count in grid), arrays[0].shape[-1])
-        inputs = np.zeros(shape, arrays[0].dtype)
-        for position, array in enumerate(arrays):
-            _, rows, columns, _ = array.shape
-            inputs[position, :rows, :columns] = array[0]
+        inputs = stacked(arrays, tuple(self._block_rows * count for count in grid))
         extents = np.array([self._blocks(array) for array in arrays], np.int32)
         outputs = jax.tree.map(np.asarray, self._program(variables, inputs, extents))
         return [

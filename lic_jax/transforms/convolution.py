@@ -74,11 +74,11 @@ def transposed_convolution_phase_groups(
         margins = ((seen.shape[0] - 1, taps - 1), (seen.shape[1] - 1, taps - 1))
         phases = jax.lax.conv_general_dilated(inputs, seen, (1, 1), margins, dimension_numbers=_LAYOUT)
         (top, bottom, _), (left, right, _) = down, across
-        return phases.reshape(*phases.shape[:3], bottom - top, right - left, out_channels)
+        return phases.reshape(*phases.shape[:3], bottom - top, (right - left) * out_channels)
 
     groups = phase_groups(kernel_size, stride)
     outputs = [[group(down, across) for across in groups] for down in groups]
-    return blocks_to_image(jnp, outputs, kernel_size, stride, height, width)
+    return blocks_to_image(jnp.block(outputs), kernel_size, stride, height, width)
 
 
 def _padding_pays(kernel_size: int, stride: int) -> bool:

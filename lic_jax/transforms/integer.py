@@ -33,6 +33,9 @@ INPUT_MAX = 128
 WEIGHT_MAX = 255
 SUM_LIMIT = 1 << 24
 
+_BYTE_MAX = 127
+"""What calibration scales the weights of a single layer to, which has the most of them: a file holds them as bytes."""
+
 LOG_INDEX_THRESHOLDS = exact.log(np.arange(SCALE_COUNT - 1) + 0.5).astype(np.float32)
 """ln(k + ½), k = 0 … 62, rounded to float32: where the whole number nearest to exp(s) steps up."""
 
@@ -43,15 +46,15 @@ _LEAST_ACTIVATION = 1e-3
 """A hidden channel that stays below this never fires."""
 
 
-def integer_layer(xp, params: dict, stride: int, inputs):
-    """A layer's sums of integers, times its power of two.
+def integer_layer(xp, params: dict, stride: int) -> Callable:
+    """A layer: integers as float32, [batch, rows, columns, in] → their sums, times a power of two.
 
     Args:
       xp: numpy or jax.numpy.
       params: kernel [k, k, out, in], bias [out] and scale [out], float32.
-      inputs: integers as float32, [batch, rows, columns, in].
     """
-    return (transposed_convolution_products(xp, inputs, params["kernel"], stride) + params["bias"]) * params["scale"]
+    sums = transposed_convolution_products(xp, params["kernel"], stride)
+    return lambda inputs: (sums(inputs) + params["bias"]) * params["scale"]
 
 
 def without_gradient(step: Callable, smooth: Callable, values):
@@ -67,7 +70,7 @@ def through_integer_layers(
     Args:
       xp: numpy or jax.numpy.
       input_scale: [N], float32.
-      layers: each one an `integer_layer` of its parameters.
+      layers: each an `integer_layer`.
       scale_output: the configuration's: how the index is read off the last layer.
       hyper_latent: [batch, h/4, w/4, N], levels of a fixed-point quantizer: multiples of 2⁻¹³ below 2¹¹.
       quantize: (a step function, the smooth one that it follows, values) → the step function's values; what gradients
@@ -97,13 +100,13 @@ def _bounded_exp(xp, values):
     return xp.exp(xp.minimum(values, np.float32(np.log(SCALE_COUNT - 1))))
 
 
-def integer_hyper_synthesis(xp, params: dict, config: ModelConfig, hyper_latent):
-    """`through_integer_layers` with input_scale [N] and layer_0, layer_1, … of a tree."""
+def integer_hyper_synthesis(xp, params: dict, config: ModelConfig) -> Callable:
+    """`through_integer_layers` as a function of ẑ, with input_scale [N] and layer_0, layer_1, … of a tree."""
     layers = [
-        partial(integer_layer, xp, params[f"layer_{index}"], stride)
+        integer_layer(xp, params[f"layer_{index}"], stride)
         for index, (_, stride, _) in enumerate(config.hyper_synthesis_layers)
     ]
-    return through_integer_layers(xp, params["input_scale"], layers, config.scale_output, hyper_latent)
+    return partial(through_integer_layers, xp, params["input_scale"], layers, config.scale_output)
 
 
 def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[ModelConfig, dict]:
@@ -130,13 +133,15 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
     widths = []
     for index, (_, stride, _) in hidden_layers:
         kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
-        outputs = transposed_convolution_products(np, activations, kernel.astype(np.float32), stride) + bias
+        outputs = transposed_convolution_products(np, kernel.astype(np.float32), stride)(activations) + bias
         highest = outputs.max(axis=(0, 1, 2))
         alive = np.flatnonzero(highest > _LEAST_ACTIVATION)
         if not len(alive):
             alive = np.argmax(highest)[None]
         unit = _HEADROOM * np.maximum(highest[alive], _LEAST_ACTIVATION) / ACTIVATION_MAX
-        integers[f"layer_{index}"] = _layer(kernel[:, :, alive] / unit[:, None], bias[alive] / unit + 0.5, largest)
+        integers[f"layer_{index}"] = _layer(
+            kernel[:, :, alive] / unit[:, None], bias[alive] / unit + 0.5, largest, WEIGHT_MAX
+        )
         activations = np.floor(np.clip(outputs[..., alive] / unit + 0.5, 0, ACTIVATION_MAX)).astype(np.float32)
         kept, step, largest = alive, unit, ACTIVATION_MAX
         widths.append(len(alive))
@@ -148,7 +153,8 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
         offset = mean_then_scale(0.0, 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP)
     else:
         unit, offset = mean_then_scale(1.0, 1.0), mean_then_scale(0.0, 0.0)
-    integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest)
+    largest_weight = WEIGHT_MAX if hidden_layers else _BYTE_MAX
+    integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest, largest_weight)
     return dataclasses.replace(config, hyper_arithmetic="integer", hyper_synthesis_channels=tuple(widths)), integers
 
 
@@ -157,13 +163,13 @@ def _kernel_and_bias(layer: dict, kept: np.ndarray, step: np.ndarray) -> tuple[n
     return np.asarray(layer["kernel"], np.float64)[..., kept] * step, np.asarray(layer["bias"], np.float64)
 
 
-def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int) -> dict:
-    """Kernel and bias as integers in the finest power of two that keeps weights in 8 bits and sums below 2²⁴."""
+def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int, largest_weight: int) -> dict:
+    """Kernel and bias as integers in the finest power of two that keeps weights in bounds and sums below 2²⁴."""
     weight_max = np.maximum(np.abs(kernel).max(axis=(0, 1, 3)), 1e-12)
     sum_max = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias) + 1e-12
     taps = kernel[:, :, 0].size
     room = SUM_LIMIT - 1 - largest * taps  # each weight may grow by a half, the bias by one
-    exponent = np.floor(np.minimum(np.log2(WEIGHT_MAX / weight_max), np.log2(room / sum_max)))
+    exponent = np.floor(np.minimum(np.log2(largest_weight / weight_max), np.log2(room / sum_max)))
     scale = 2.0**exponent
     return {
         "kernel": np.rint(kernel * scale[:, None]).astype(np.float32),

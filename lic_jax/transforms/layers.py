@@ -67,7 +67,7 @@ class IntegerTransposedConvolution(nn.Module):
             "bias": self.param("bias", nn.initializers.zeros, (self.features,)),
             "scale": self.param("scale", nn.initializers.ones, (self.features,)),
         }
-        return integer_layer(jnp, params, self.stride, inputs)
+        return integer_layer(jnp, params, self.stride)(inputs)
 
 
 class LayerCall(NamedTuple):

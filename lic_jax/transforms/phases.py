@@ -8,6 +8,8 @@ A matrix product of integers whose sums stay below 2²⁴ is exact in float32, i
 libraries may take shortcuts that are not. No framework is imported here: the array module is an argument.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -41,16 +43,16 @@ def group_kernel(xp, kernel, stride: int, down: tuple[int, int, int], across: tu
     return seen.transpose(0, 2, 5, 1, 3, 4).reshape(taps_down, taps_across, in_channels, -1)
 
 
-def blocks_to_image(xp, groups, kernel_size: int, stride: int, height: int, width: int):
-    """Lays the outputs of all groups out as an image and cuts the margins off.
+def blocks_to_image(blocks, kernel_size: int, stride: int, height: int, width: int):
+    """Lays blocks out beside each other and cuts off what SAME padding leaves of it.
 
     Args:
-      groups: for each group down, for each group across: [batch, height + taps − 1, width + taps − 1, phases down,
-        phases across, channel].
+      blocks: [batch, down, across, rows, columns · channels], square.
+      kernel_size, stride: of the transposed convolution that they come from.
+      height, width: of its inputs.
     """
-    blocks = xp.concatenate([xp.concatenate(row, axis=4) for row in groups], axis=3)
-    batch, blocks_down, blocks_across, _, _, channels = blocks.shape
-    canvas = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, blocks_down * stride, blocks_across * stride, channels)
+    batch, down, across, side, depth = blocks.shape
+    canvas = blocks.transpose(0, 1, 3, 2, 4).reshape(batch, down * side, across * side, depth // side)
     first = first_tap(kernel_size, stride)
     return canvas[:, first : first + height * stride, first : first + width * stride]
 
@@ -60,52 +62,78 @@ def product(inputs, matrix):
     return (inputs.reshape(-1, inputs.shape[-1]) @ matrix).reshape(*inputs.shape[:-1], matrix.shape[-1])
 
 
-def transposed_convolution_sums(inputs, kernel, stride: int):
-    """`transposed_convolution_products` in NumPy by a matrix product a tap and block, added where it lands.
-
-    Lighter where outputs are few: it gathers no inputs.
-    """
-    batch, height, width, in_channels = inputs.shape
-    kernel_size, _, out_channels, _ = kernel.shape
-    taps = -(-kernel_size // stride)
-    missing = taps * stride - kernel_size
-    padded = np.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
-    by_tap = padded.reshape(taps, stride, taps, stride, out_channels, in_channels).transpose(0, 2, 5, 1, 3, 4)
-    blocks = np.zeros((batch, height + taps - 1, width + taps - 1, stride**2 * out_channels), inputs.dtype)
-    for row in range(taps):
-        for column in range(taps):
-            weights = by_tap[row, column].reshape(in_channels, -1)
-            blocks[:, row : row + height, column : column + width] += product(inputs, weights)
-    blocks = blocks.reshape(batch, height + taps - 1, width + taps - 1, stride, stride, out_channels)
-    return blocks_to_image(np, [[blocks]], kernel_size, stride, height, width)
-
-
-def transposed_convolution_products(xp, inputs, kernel, stride: int):
+def transposed_convolution_products(xp, kernel, stride: int) -> Callable:
     """The SAME-padded transposed convolution [batch, h, w, in] → [batch, h·s, w·s, out] as matrix products.
 
     Args:
       xp: numpy or jax.numpy.
       kernel: [k, k, out, in].
+
+    Returns:
+      The function of the inputs, with the kernel laid out for it once.
     """
-    batch, height, width, _ = inputs.shape
-    kernel_size, _, out_channels, _ = kernel.shape
+    kernel_size = kernel.shape[0]
+    groups = phase_groups(kernel_size, stride)
+    matrices = [[group_kernel(xp, kernel, stride, down, across) for across in groups] for down in groups]
     taps = -(-kernel_size // stride)
     margin = taps - 1
-    padded = xp.pad(inputs, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    blocks_down, blocks_across = height + margin, width + margin
 
-    def group(down, across):
-        top, bottom, taps_down = down
-        left, right, taps_across = across
-        shifted = [
-            padded[:, taps - taps_down + row :, taps - taps_across + column :][:, :blocks_down, :blocks_across]
-            for row in range(taps_down)
-            for column in range(taps_across)
+    def run(inputs):
+        _, height, width, _ = inputs.shape
+        padded = xp.pad(inputs, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+
+        def group(weights, phases_down):
+            taps_down, taps_across, _, depth = weights.shape
+            shifted = [
+                padded[:, row : row + height + margin, column : column + width + margin]
+                for row in range(taps - taps_down, taps)
+                for column in range(taps - taps_across, taps)
+            ]
+            outputs = product(xp.concatenate(shifted, axis=-1), weights.reshape(-1, depth))
+            return outputs.reshape(*outputs.shape[:3], phases_down, depth // phases_down)
+
+        outputs = [
+            [group(weights, bottom - top) for weights in row]
+            for row, (top, bottom, _) in zip(matrices, groups, strict=True)
         ]
-        weights = group_kernel(xp, kernel, stride, down, across)
-        outputs = product(xp.concatenate(shifted, axis=-1), weights.reshape(-1, weights.shape[-1]))
-        return outputs.reshape(batch, blocks_down, blocks_across, bottom - top, right - left, out_channels)
+        return blocks_to_image(xp.block(outputs), kernel_size, stride, height, width)
 
-    groups = phase_groups(kernel_size, stride)
-    outputs = [[group(down, across) for across in groups] for down in groups]
-    return blocks_to_image(xp, outputs, kernel_size, stride, height, width)
+    return run
+
+
+_WINDOW = 4
+"""Input positions, down and across, whose outputs one row of `transposed_convolution_windows`' products gives."""
+
+
+def transposed_convolution_windows(kernel, stride: int) -> Callable:
+    """`transposed_convolution_products` in NumPy where inputs and outputs are few, too few for matrix products.
+
+    Four positions beside each other are taken as one, with all inputs that their outputs see: the products are four
+    times as wide, at the price of multiplying zeros, and every input is copied no more than (1 + taps/4)² times.
+    """
+    kernel_size, _, out_channels, in_channels = kernel.shape
+    taps = -(-kernel_size // stride)
+    margin = taps - 1
+    seen = _WINDOW + margin
+    weights = group_kernel(np, kernel, stride, (0, stride, taps), (0, stride, taps))
+    weights = weights.reshape(taps, taps, in_channels, stride, stride * out_channels)
+    matrix = np.zeros((taps, seen, in_channels, stride, _WINDOW, stride * out_channels), kernel.dtype)
+    for position in range(_WINDOW):
+        matrix[:, position : position + taps, :, :, position] = weights
+    matrix = matrix.reshape(taps * seen * in_channels, -1)
+
+    def run(inputs):
+        batch, height, width, _ = inputs.shape
+        down, across = (-(-(size + margin) // _WINDOW) for size in (height, width))
+        ends = (margin, down * _WINDOW - height), (margin, across * _WINDOW - width)
+        padded = np.pad(inputs, ((0, 0), *ends, (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (seen, seen), (1, 2))[:, ::_WINDOW, ::_WINDOW]
+        rows = np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(batch * down * across, seen, -1)
+        outputs = np.empty((len(rows), _WINDOW, matrix.shape[-1]), inputs.dtype)
+        for position in range(_WINDOW):
+            below = rows[:, position : position + taps].reshape(len(rows), -1)
+            outputs[:, position] = below @ matrix
+        blocks = outputs.reshape(batch, down, across, _WINDOW * stride, -1)
+        return blocks_to_image(blocks, kernel_size, stride, height, width)
+
+    return run

@@ -4,7 +4,7 @@ Large images are computed in bands of rows, so that intermediate values do not g
 more rows on both sides than it keeps, as many as its outputs can see.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from lic_jax.transforms.phases import (
     first_tap,
     product,
     transposed_convolution_products,
-    transposed_convolution_sums,
+    transposed_convolution_windows,
 )
 
 BAND_PIXELS = 1 << 21
@@ -48,24 +48,14 @@ def with_halo(start: int, stop: int, rows: int, halo: int) -> tuple[slice, slice
     return slice(start, stop), slice(first, last), slice(start - first, stop - first)
 
 
-class PortableTransforms:
-    """Prediction from the hyper latent and synthesis of one model, prepared for NumPy.
-
-    Raises:
-      LicError: the model's synthesis is a deep one.
-    """
+class PortablePrediction:
+    """Prediction from the hyper latent of one model, prepared for NumPy."""
 
     def __init__(self, config: ModelConfig, params: dict):
-        if config.synthesis not in SHALLOW_SYNTHESES:
-            raise LicError(
-                f"a {config.synthesis} synthesis needs JAX to decode; install lic-jax with its dependencies, or use a "
-                f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
-            )
         self._config = config
-        self._synthesis = params["synthesis"]
         self._predict = partial(_zero_and_channel, config.latent_channels)
         if config.has_hyper_latent:
-            self._predict = partial(integer_hyper_synthesis, np, params["hyper_synthesis"], config)
+            self._predict = integer_hyper_synthesis(np, params["hyper_synthesis"], config)
 
     def hyper_bands(self, height: int, width: int) -> list[tuple[slice, slice, slice]]:
         """The bands of hyper latent rows that `predict` is called with."""
@@ -80,15 +70,22 @@ class PortableTransforms:
         mean, index = (output[:, rows] for output in self._predict(hyper_latent[:, read]))
         return mean, index.astype(np.uint16)
 
-    def synthesize(self, latent: Float[np.ndarray, "1 h w latent"]) -> Float[np.ndarray, "1 height width 3"]:
-        """Latent → image in the network's domain."""
-        layers = self._synthesis
-        if self._config.synthesis == "jpeg_like":
-            return _transposed(latent, layers["layer_0"], LATENT_STRIDE)
-        hidden = _inverse_gdn1(_transposed(latent, layers["layer_0"], 8), layers["inverse_gdn"])
-        if "residual" in layers:
-            hidden += _transposed(latent, layers["residual"], 8)
-        return _transposed(hidden, layers["layer_1"], 2)
+
+class PortableTransforms(PortablePrediction):
+    """Prediction from the hyper latent and synthesis of one model, prepared for NumPy.
+
+    Raises:
+      LicError: the model's synthesis is a deep one.
+    """
+
+    def __init__(self, config: ModelConfig, params: dict):
+        if config.synthesis not in SHALLOW_SYNTHESES:
+            raise LicError(
+                f"a {config.synthesis} synthesis needs JAX to decode; install lic-jax with its dependencies, or use a "
+                f"model with one of {', '.join(SHALLOW_SYNTHESES)}"
+            )
+        super().__init__(config, params)
+        self.synthesize = _synthesis(config, params["synthesis"])
 
     @property
     def synthesis_halo(self) -> int:
@@ -108,17 +105,34 @@ def _zero_and_channel(channels: int, hyper_latent: Float[np.ndarray, "1 rows col
     return np.broadcast_to(np.float32(0), shape), np.broadcast_to(np.arange(channels), shape)
 
 
-def _transposed(inputs: np.ndarray, layer: dict, stride: int) -> np.ndarray:
+def _synthesis(config: ModelConfig, layers: dict) -> Callable:
+    """Latent [1, h, w, latent] → image in the network's domain [1, height, width, 3]."""
+    if config.synthesis == "jpeg_like":
+        return _transposed(layers["layer_0"], LATENT_STRIDE)
+    first, last = _transposed(layers["layer_0"], 8), _transposed(layers["layer_1"], 2)
+    inverse_gdn = partial(_inverse_gdn1, layers["inverse_gdn"])
+    if config.synthesis == "two_layer":
+        return lambda latent: last(inverse_gdn(first(latent)))
+    residual = _transposed(layers["residual"], 8)
+    return lambda latent: last(inverse_gdn(first(latent)) + residual(latent))
+
+
+def _transposed(layer: dict, stride: int) -> Callable:
     kernel = layer["kernel"]
     if kernel.shape[2] * stride**2 < kernel.shape[3]:
-        outputs = transposed_convolution_sums(inputs, kernel, stride)
+        linear = transposed_convolution_windows(kernel, stride)
     else:
-        outputs = transposed_convolution_products(np, inputs, kernel, stride)
-    outputs += layer["bias"]
-    return outputs
+        linear = transposed_convolution_products(np, kernel, stride)
+
+    def run(inputs: np.ndarray) -> np.ndarray:
+        outputs = linear(inputs)
+        outputs += layer["bias"]
+        return outputs
+
+    return run
 
 
-def _inverse_gdn1(inputs: np.ndarray, params: dict) -> np.ndarray:
+def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
     """As `transforms.gdn.InverseGDN1`."""
     beta = np.maximum(params["beta_root"], (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
     gamma = np.maximum(params["gamma_root"], _PEDESTAL**0.5) ** 2 - _PEDESTAL

@@ -1,5 +1,6 @@
 """The models that ship with the package, and how a name becomes a file."""
 
+import json
 from pathlib import Path
 
 from lic_jax.config import ModelConfig
@@ -14,6 +15,11 @@ DEFAULT = "default"
 def names() -> list[str]:
     """The shipped models."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def measured_facts() -> dict[str, dict]:
+    """What was measured of each shipped model and where it was trained, as its card says; by name."""
+    return json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))
 
 
 def path_of(model: str | Path = DEFAULT) -> Path:

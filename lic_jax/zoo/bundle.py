@@ -23,7 +23,7 @@ _SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_in
 """What of a configuration concerns the sender alone."""
 
 _HALF_PRECISION_FROM = 1024
-"""Kernels of at least this many weights are stored in half precision; a hyper synthesis' integers fit it exactly."""
+"""Kernels of at least this many weights are stored in half precision, or as bytes if that is what they are."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +63,11 @@ class Bundle:
             raise LicError(f"rate {rate:g} is outside this model's rates, 0 to {self.highest_rate}")
         return round(rate * RATE_UNITS)
 
+    def rd_lambda_at(self, rate_units: int) -> float:
+        """The trade-off of a rate: the fitted rates' λ, interpolated in its logarithm between them."""
+        fitted = np.arange(len(self.lambdas)) * RATE_UNITS
+        return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
+
     def quantizers_at(self, rate_units: int) -> tuple[FixedPointQuantizer, FixedPointQuantizer]:
         """The quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
@@ -77,8 +82,10 @@ def in_stored_precision(params: dict) -> dict:
 
 
 def _stored(leaf: np.ndarray) -> np.ndarray:
-    half = leaf.ndim > 1 and leaf.size >= _HALF_PRECISION_FROM
-    return leaf.astype(np.float16 if half else np.float32)
+    if leaf.ndim < 2 or leaf.size < _HALF_PRECISION_FROM:
+        return leaf.astype(np.float32)
+    as_bytes = np.clip(np.rint(leaf), -128, 127).astype(np.int8)  # a hyper synthesis' integers
+    return as_bytes if np.array_equal(as_bytes, leaf) else leaf.astype(np.float16)
 
 
 def _fingerprint(config: str, tree: dict) -> bytes:

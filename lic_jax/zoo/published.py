@@ -4,6 +4,7 @@ Weights come as arrays in the order of the signal path, a list a transform. They
 in which a model calls these, and every shape is checked, so any channel counts and kernel sizes load.
 """
 
+import functools
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,16 @@ SYNTHESES = {
     "TwoLayerResSynthesis": "two_layer_residual",
     "TwoLayerSynthesis": "two_layer",
 }
+_TWO_LAYERS = {"strides": [8, 2], "activation_type": ["igdn"]}
+FIXED_ARGUMENTS = {
+    "CNNAnalysis": {"activation_type": ["leaky_relu"]},
+    "CNNSynthesis": {"activation_type": ["leaky_relu"]},
+    "JPEGLikeSynthesis": {"strides": [16]},
+    "TwoLayerResSynthesis": {**_TWO_LAYERS, "res_type": ["conv"]},
+    "TwoLayerSynthesis": _TWO_LAYERS,
+}
+"""Arguments of published transforms that ours do not vary in, each the default there."""
+
 PARTS = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
 
 
@@ -46,14 +57,17 @@ def published_config(transforms: Mapping[str, Mapping]) -> ModelConfig:
     """
     analysis, synthesis = transforms["analysis"], transforms["synthesis"]
     hyper_synthesis = transforms.get("hyper_synthesis", {"cls": "HyperSynthesis"})
+    analysis_kind = _known("published analysis", analysis["cls"], ANALYSES)
     kind = _known("published synthesis", synthesis["cls"], SYNTHESES)
+    for description in (analysis, synthesis):
+        _check_fixed(description)
     if "channels" in analysis:
         *analysis_channels, latent_channels = analysis["channels"]
     else:
         analysis_channels = 3 * [analysis["channels_base"]]
         latent_channels = analysis.get("output_channels") or analysis["channels_base"]
     return ModelConfig(
-        analysis=_known("published analysis", analysis["cls"], ANALYSES),
+        analysis=analysis_kind,
         analysis_channels=tuple(analysis_channels),
         block_transform=False,
         latent_channels=latent_channels,
@@ -72,14 +86,14 @@ def _known(what: str, name: str, names: Mapping[str, str]) -> str:
     return names[name]
 
 
-def _synthesis_arguments(kind: str, description: Mapping) -> dict:
-    fixed = {"strides": [16] if kind == "jpeg_like" else [8, 2], "res_type": ["conv"], "activation_type": ["igdn"]}
-    if kind in ("cnn", "elic", "gdn"):
-        fixed = {}
-    for name, expected in fixed.items():
+def _check_fixed(description: Mapping) -> None:
+    for name, expected in FIXED_ARGUMENTS.get(description["cls"], {}).items():
         found = description.get(name, expected)
         if (list(found) if isinstance(found, list | tuple) else [found]) != expected:
-            raise LicError(f"a published {kind} synthesis with {name} = {found} is not one of ours; {expected} is")
+            raise LicError(f"a published {description['cls']} with {name} = {found} is not one of ours; {expected} is")
+
+
+def _synthesis_arguments(kind: str, description: Mapping) -> dict:
     if kind == "jpeg_like":
         return {"synthesis_channels": (), "synthesis_kernels": (description.get("kernel_size", 16),)}
     if kind in ("two_layer", "two_layer_residual"):
@@ -89,13 +103,13 @@ def _synthesis_arguments(kind: str, description: Mapping) -> dict:
     return {"synthesis_channels": tuple(channels)}
 
 
-def params_in_order(config: ModelConfig, arrays: Mapping[str, Sequence[np.ndarray]], prior: Mapping) -> dict:
+def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.ndarray]], prior: Mapping) -> dict:
     """A tree of parameters from arrays in the order of the signal path.
 
     Args:
       config: the model.
-      arrays: for each of `PARTS` its arrays: kernel and bias of every convolution, the stored (reparameterized) β and Γ
-        of every GDN.
+      arrays: for each of `PARTS` its arrays by name: kernel and bias of every convolution, the stored (reparameterized)
+        β and Γ of every GDN.
       prior: of the hyper latent: matrix_i, bias_i, factor_i, [channel, out, in] each.
 
     Raises:
@@ -110,9 +124,10 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Sequence[np.ndarra
         slots = [slot for call in calls if call.path[0] == part for slot in _slots(call)]
         if len(slots) != len(arrays[part]):
             raise LicError(
-                f"the published {part} has {len(arrays[part])} arrays, ours {len(slots)}; check the transforms"
+                f"the published {part} has {len(arrays[part])} arrays, ours {len(slots)}: "
+                f"{_without_partner(slots, arrays[part], shapes)}; check the transforms"
             )
-        for path, array in zip(slots, arrays[part], strict=True):
+        for path, array in zip(slots, arrays[part].values(), strict=True):
             _place(params, path, array, shapes)
     for name, expected in shapes["hyper_prior"].items():
         if name not in prior:
@@ -128,10 +143,25 @@ def _slots(call: LayerCall) -> list[tuple[str, ...]]:
     return [(*call.path, name) for name in names]
 
 
+def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.ndarray], shapes: dict) -> str:
+    """Names the first array that is missing or left over: the first whose shape is not that of its place."""
+    expected = [_at(shapes, path).shape for path in slots]
+    pairs = zip(expected, arrays.values(), strict=False)
+    first = next((place for place, (shape, array) in enumerate(pairs) if shape != array.shape), None)
+    first = min(len(slots), len(arrays)) if first is None else first
+    if len(arrays) < len(slots):
+        return f"there is none for {'/'.join(slots[first])}"
+    return f"{list(arrays)[first]} has no place"
+
+
+def _at(tree: dict, path: tuple[str, ...]):
+    return functools.reduce(dict.__getitem__, path, tree)
+
+
 def _place(params: dict, path: tuple[str, ...], array: np.ndarray, shapes: dict) -> None:
+    expected = _at(shapes, path).shape
     for name in path[:-1]:
-        params, shapes = params.setdefault(name, {}), shapes[name]
-    expected = shapes[path[-1]].shape
+        params = params.setdefault(name, {})
     if array.shape != expected:
         raise LicError(
             f"{'/'.join(path)} has shape {list(expected)} here and {list(array.shape)} there; check the model"
@@ -158,6 +188,8 @@ def load_published(path: Path) -> tuple[ModelConfig, dict]:
         raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise LicError(f"{path} and the .json beside it are no published model ({error!r}); check the path") from error
-    arrays = {part: [array for name, array in weights.items() if name.startswith(f"weights/{part}/")] for part in PARTS}
+    arrays = {
+        part: {name: array for name, array in weights.items() if name.startswith(f"weights/{part}/")} for part in PARTS
+    }
     prior = {name.split(".", 1)[1]: array for name, array in weights.items() if name.startswith("weights/prior/")}
     return config, params_in_order(config, arrays, prior)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, opened, write_bytes
 
@@ -40,6 +41,11 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
             node = node.setdefault(parent, {})
         node[name] = leaf
     return tree
+
+
+def anchor_metadata(config: ModelConfig, rd_lambda: float) -> dict[str, str]:
+    """What an anchor's file says beside its arrays: the model, and the λ that it was trained for."""
+    return {"config": config.to_json(), "rd_lambda": repr(rd_lambda)}
 
 
 def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lic_jax.entropy.coder import _model, decode, encode
+from lic_jax.entropy.coder import decode, encode
+from lic_jax.entropy.constriction_coder import _model
 from lic_jax.entropy.tables import TOTAL, information, tables_of_cdf
 from lic_jax.errors import LicError
 

@@ -46,14 +46,14 @@ def digest(mean, index):
 def expected(bundle):
     latents = random_latents(bundle)
     assert len(latents) >= 1000
-    return integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config, latents)
+    return integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config)(latents)
 
 
 def test_numpy_has_no_rounding_to_do(bundle, expected):
     """The same in float64, where every sum is exact with 29 bits to spare."""
     wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), bundle.params["hyper_synthesis"])
     latents = random_latents(bundle)[::7].astype(np.float64)
-    mean, index = integer_hyper_synthesis(np, wide, bundle.config, latents)
+    mean, index = integer_hyper_synthesis(np, wide, bundle.config)(latents)
     np.testing.assert_array_equal(mean, expected[0][::7])
     np.testing.assert_array_equal(index, expected[1][::7])
 
@@ -77,7 +77,7 @@ latents, config = np.load(sys.argv[3]), ModelConfig.from_json(metadata["config"]
 predict = lambda params, latents: HyperpriorModel(config).apply(
     {"params": {"hyper_synthesis": params}}, latents, method="predict"
 )
-print(digest(*jax.jit(predict)(params, latents)), digest(*integer_hyper_synthesis(np, params, config, latents)))
+print(digest(*jax.jit(predict)(params, latents)), digest(*integer_hyper_synthesis(np, params, config)(latents)))
 """
 
 
@@ -113,7 +113,7 @@ def test_jax_and_numpy_give_the_same_integers_whatever_their_flags(bundle, expec
 def test_other_versions_give_the_same_integers_for_other_weights(trained, digests_elsewhere):
     config, _, params, latents = trained
     config, integers = to_integers(params["hyper_synthesis"], config, latents)
-    expected = digest(*integer_hyper_synthesis(np, integers, config, latents))
+    expected = digest(*integer_hyper_synthesis(np, integers, config)(latents))
     assert digests_elsewhere(config, integers, latents, other_environment=True) == [expected, expected]
 
 
@@ -154,7 +154,7 @@ def test_integers_are_close_to_what_was_trained(trained):
     config, model, params, latents = trained
     _, integers = to_integers(params["hyper_synthesis"], config, latents)
     check_integers(integers)
-    mean, index = integer_hyper_synthesis(np, integers, config, latents)
+    mean, index = integer_hyper_synthesis(np, integers, config)(latents)
     float_mean, float_index = model.apply({"params": params}, latents, method="predict")
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
     assert np.mean(np.abs(index - np.rint(float_index)) <= 1) > 0.99
@@ -164,7 +164,7 @@ def test_integers_are_close_to_what_was_trained(trained):
 def test_numpy_and_jax_agree_exactly_on_other_weights_too(trained):
     config, _, params, latents = trained
     config, integers = to_integers(params["hyper_synthesis"], config, latents)
-    expected = integer_hyper_synthesis(np, integers, config, latents)
+    expected = integer_hyper_synthesis(np, integers, config)(latents)
     predict = partial(HyperpriorModel(config).apply, {"params": {"hyper_synthesis": integers}}, method="predict")
     assert digest(*jax.jit(predict)(latents)) == digest(*expected)
 
@@ -218,7 +218,7 @@ def test_hidden_channels_that_never_fire_are_left_out(trained):
     smaller, integers = to_integers(params["hyper_synthesis"], config, latents)
     assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_layers[1][2] * 2 / 3
     check_integers(integers)
-    mean, _ = integer_hyper_synthesis(np, integers, smaller, latents)
+    mean, _ = integer_hyper_synthesis(np, integers, smaller)(latents)
     float_mean, _ = model.apply({"params": params}, latents, method="predict")
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
 

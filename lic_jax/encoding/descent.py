@@ -1,0 +1,56 @@
+"""Gradient descent on an image's own y and z: Adam, in units of the distance between levels."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from lic_jax.encoding.objective import Latents, OperatingPoint
+
+_ADAM = optax.scale_by_adam()
+
+
+@struct.dataclass
+class DescentState:
+    """A descent at one moment.
+
+    Attributes:
+      step: steps done.
+      latents: y and z, continuous.
+      moments: Adam's.
+    """
+
+    step: Int[Array, ""]
+    latents: Latents
+    moments: optax.OptState
+
+
+def begin(latents: Latents) -> DescentState:
+    """From these latents."""
+    return DescentState(jnp.zeros((), jnp.int32), latents, _ADAM.init(latents))
+
+
+def descend(
+    objective: Callable[[Latents], Float[Array, " batch"]],
+    point: OperatingPoint,
+    state: DescentState,
+    learning_rate: Float[Array, ""] | float,
+) -> DescentState:
+    """A step down.
+
+    Images do not see one another: each one's gradient is of its own objective, and Adam is elementwise.
+
+    Args:
+      objective: of each image.
+      point: whose quantizers' spacing is the unit of the learning rate.
+      state: the present one.
+      learning_rate: how far a latent moves in a step, about.
+    """
+    gradients = jax.grad(lambda latents: jnp.sum(objective(latents)))(state.latents)
+    directions, moments = _ADAM.update(gradients, state.moments)
+    spacings = Latents(point.latent.spacing, point.hyper_latent.spacing)
+    move = lambda values, direction, spacing: values - learning_rate * spacing * direction
+    return DescentState(state.step + 1, jax.tree.map(move, state.latents, directions, spacings), moments)

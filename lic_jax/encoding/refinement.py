@@ -1,0 +1,51 @@
+"""Plain gradient refinement: y and z descend the objective through soft quantization, without noise.
+
+It is SGA's relaxation (`quantization.gumbel`) without its sampling, at one temperature: for tens of steps, which are
+too few to average noise away.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lic_jax.encoding import descent
+from lic_jax.encoding.objective import ImageBatch, OperatingPoint, relaxed_objective
+from lic_jax.model import CodecModel
+from lic_jax.quantization.gumbel import upper_weight
+
+TEMPERATURE = 0.7
+"""Soft enough for gradients to pass, hard enough for the levels to be what is weighed."""
+
+REACH = 0.5
+"""How far a latent may move in all steps together, in units of the distance between levels."""
+
+
+def begin(images: ImageBatch) -> descent.DescentState:
+    """From halfway between the analysis' latents and the levels that one shot gives them.
+
+    So the nearest levels are those of one shot, whose thresholds are fitted and do not lie halfway between levels.
+    """
+    halfway = jax.tree.map(lambda first, second: (first + second) / 2, images.analysed, images.one_shot)
+    return descent.begin(halfway)
+
+
+def update(
+    model: CodecModel,
+    variables: dict,
+    images: ImageBatch,
+    point: OperatingPoint,
+    state: descent.DescentState,
+    progress: Float[Array, ""],
+    steps: Int[Array, ""],
+) -> descent.DescentState:
+    """A step of refinement.
+
+    Args:
+      progress: the fraction of the steps that are done.
+      steps: how many there will be; the learning rate falls linearly, and Adam's steps add up to `REACH` about.
+    """
+    weigh = partial(upper_weight, jnp.zeros(()), temperature=TEMPERATURE)
+    objective = lambda latents: relaxed_objective(model, variables, images, point, latents, weigh, weigh).objective
+    return descent.descend(objective, point, state, 2 * REACH / steps * (1 - progress))

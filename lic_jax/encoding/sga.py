@@ -1,0 +1,76 @@
+"""Stochastic Gumbel annealing (SGA): y and z of an image are optimized through sampled quantization.
+
+Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression" (NeurIPS 2020), as Yang & Mandt (ICCV 2023)
+run it, between STanH's levels; the uniform quantizer is their special case.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lic_jax.encoding import descent
+from lic_jax.encoding.objective import ImageBatch, OperatingPoint, relaxed_objective
+from lic_jax.model import CodecModel
+from lic_jax.quantization.gumbel import logistic_noise, upper_weight
+
+PUBLISHED_STEPS = 3000
+PUBLISHED_LEARNING_RATE = 5e-3
+
+HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
+
+
+def temperature(progress: Float[Array, ""] | float) -> Float[Array, ""]:
+    """τ after a fraction of the steps: clip(0.5 · exp(0.1 − 1.5 · progress), 1e-8, 0.5).
+
+    For 3,000 steps the published τ(t) = clip(0.5 · exp(−r (t − t₀)), 1e-8, 0.5), r = 5e-4, t₀ = 200. For N steps
+    r = 1.5/N and t₀ = N/15: however many they are, τ ends at 0.123. With the published r itself 200 steps would all
+    be taken at τ = 0.5, whose samples are mostly noise.
+    """
+    falling = HIGHEST_TEMPERATURE * jnp.exp(0.1 - 1.5 * progress)
+    return jnp.clip(falling, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
+
+
+def learning_rate(progress: Float[Array, ""] | float, steps: Int[Array, ""] | int) -> Float[Array, ""]:
+    """Adam's, in units of the distance between levels: 5e-3 · √(3000/steps), a tenth of it in the last tenth.
+
+    Published for 3,000 steps. Fewer have to be longer: at 5e-3 a hundred of them bring a latent half a level at most.
+    """
+    rate = PUBLISHED_LEARNING_RATE * jnp.sqrt(PUBLISHED_STEPS / steps)
+    return jnp.where(progress < 0.9, rate, rate / 10)
+
+
+def begin(images: ImageBatch) -> descent.DescentState:
+    """From what the analysis made of the images."""
+    return descent.begin(images.analysed)
+
+
+def update(
+    model: CodecModel,
+    variables: dict,
+    images: ImageBatch,
+    point: OperatingPoint,
+    state: descent.DescentState,
+    progress: Float[Array, ""],
+    steps: Int[Array, ""],
+) -> descent.DescentState:
+    """A step of SGA.
+
+    The noise is drawn anew each step and is the same for all images of a batch, so an image's result does not depend
+    on what shares its batch.
+
+    Args:
+      progress: the fraction of the steps that are done.
+      steps: how many there will be.
+    """
+    tau = temperature(progress)
+    key = jax.random.fold_in(jax.random.key(0), state.step)
+    weigh, weigh_hyper = (
+        partial(upper_weight, logistic_noise(of_part, values.shape[1:]), temperature=tau)
+        for of_part, values in zip(jax.random.split(key), state.latents, strict=True)
+    )
+    objective = lambda latents: (
+        relaxed_objective(model, variables, images, point, latents, weigh, weigh_hyper).objective
+    )
+    return descent.descend(objective, point, state, learning_rate(progress, steps))

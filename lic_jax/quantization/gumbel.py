@@ -1,0 +1,61 @@
+"""Sampling between the two levels beside a value: the relaxation of stochastic Gumbel annealing (SGA).
+
+Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression" (NeurIPS 2020), section 3.2, for any levels.
+Of a value at position p between the levels c_k (p = 0) and c_{k+1} (p = 1), the two have the logits −atanh(p)/τ and
+−atanh(1 − p)/τ. A Gumbel-softmax of two draws the weight of the upper one as a sigmoid of their difference and logistic
+noise, which is the difference of two Gumbel variables:
+
+    weight = sigmoid(((atanh(p) − atanh(1 − p))/τ + noise)/τ)
+
+For τ → 0 the weight is that of rounding to the nearest level.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+CLIP = 1e-5
+"""How near atanh's arguments come to 0 and 1."""
+
+
+def level_below(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; the nearest pair of levels for values beyond all of them."""
+    above = jnp.searchsorted(levels, values, side="right", method="scan_unrolled")
+    return jnp.clip(above - 1, 0, len(levels) - 2)
+
+
+def position_between(
+    levels: Float[Array, " T+1"], values: Float[Array, "*shape"], below: Int[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """p = (v − c_k)/(c_{k+1} − c_k), between 1e-5 and 1 − 1e-5; differentiable in the values."""
+    low, high = levels[below], levels[below + 1]
+    return jnp.clip((values - low) / (high - low), CLIP, 1 - CLIP)
+
+
+def log_odds(position: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """atanh(p) − atanh(1 − p), with one logarithm: ½ ln(p (1 + p) / ((1 − p) (2 − p)))."""
+    return jnp.log(position * (1 + position) / ((1 - position) * (2 - position))) / 2
+
+
+def upper_weight(
+    noise: Float[Array, "*shape"], position: Float[Array, "*shape"], temperature: Float[Array, ""] | float
+) -> Float[Array, "*shape"]:
+    """The Gumbel-softmax weight in [0, 1] of the upper level.
+
+    Args:
+      noise: standard logistic.
+      position: p in (0, 1).
+      temperature: τ > 0.
+    """
+    return jax.nn.sigmoid((log_odds(position) / temperature + noise) / temperature)
+
+
+def logistic_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """The difference of two standard Gumbel variables, in one draw."""
+    return jax.random.logistic(key, shape)
+
+
+def nearest(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """The symbol of the level nearest to each value: what sampling comes to for τ → 0, wherever the thresholds are."""
+    middles = (levels[1:] + levels[:-1]) / 2
+    return jnp.searchsorted(middles, values, side="left", method="scan_unrolled")
