@@ -19,11 +19,10 @@ from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.decoder import SymbolReader, channel_index
 from lic_jax.encoding import rate_control
 from lic_jax.encoding.objective import Latents, OperatingPoint, Staircase
-from lic_jax.encoding.search import Found, Start, search
+from lic_jax.encoding.search import Found, Start, psnr_of, search
 from lic_jax.encoding.settings import MethodName, Report, Settings
 from lic_jax.entropy.coder import DEFAULT, decode, encode
 from lic_jax.errors import LicError, LicWarning
-from lic_jax.evaluation import metrics
 from lic_jax.model import CodecModel, model_of, to_network_domain, to_pixels
 from lic_jax.transforms.buckets import Bucketed
 from lic_jax.zoo.bundle import Bundle, load_bundle
@@ -181,8 +180,8 @@ class Codec(SymbolReader):
         if bpp is not None:
             control = partial(rate_control.with_bpp, bpp=bpp, pixels=analysed.height * analysed.width)
         elif psnr is not None:
-            psnr_of = lambda stream: metrics.psnr(self.decompress(stream), image)
-            control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=psnr_of)
+            decoded_psnr = lambda stream: psnr_of(_squared_error(self.decompress(stream), image))
+            control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=decoded_psnr)
         else:
             control = partial(rate_control.within_bytes, max_bytes=max_bytes)
         found = control(lambda rate_units: self._code([analysed], rate_units, coder)[0], highest_units)
@@ -350,9 +349,8 @@ class Codec(SymbolReader):
     def _file_cost(self, analysed: Analysed, rate_units: int) -> float:
         """bpp + λ · MSE of an analysed image's file; one at a time, for which programs are compiled anyway."""
         (data,) = self._code([analysed], rate_units)
-        error = np.mean((self.decompress(data).astype(np.float32) - analysed.pixels) ** 2)
         bpp = 8 * len(data) / (analysed.height * analysed.width)
-        return bpp + self.bundle.rd_lambda_at(rate_units) * float(error)
+        return bpp + self.bundle.rd_lambda_at(rate_units) * _squared_error(self.decompress(data), analysed.pixels)
 
     def _starts(self, batch: Sequence[Analysed], rate_units: int) -> list[Start]:
         """What a search begins with."""
@@ -375,6 +373,11 @@ class Codec(SymbolReader):
 
     def _rate_units(self, rate: float | None) -> int:
         return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)
+
+
+def _squared_error(first: UInt8[np.ndarray, "*shape"], second: UInt8[np.ndarray, "*shape"]) -> float:
+    """The mean over pixels and channels."""
+    return float(np.mean((first.astype(np.float32) - second) ** 2))
 
 
 def _is_surely_better(found: Found, pixels: int) -> bool:
