@@ -26,9 +26,9 @@ def main() -> None:
     starts = codec._starts([codec.analyse(image)], rate_units)
     images, point = batch_of(starts, (HEIGHT // 64, WIDTH // 64)), codec._operating_point(rate_units)
     problem = (codec._model, codec._variables, images, point)
-    synthesis = jax.jit(lambda latent: decode(codec._model, codec._variables, images, latent))
+    synthesis = jax.jit(decode, static_argnums=0)
     functions = {
-        "synthesis, forward": lambda: synthesis(images.one_shot.latent),
+        "synthesis, forward": lambda: synthesis(*problem[:3], images.one_shot.latent),
         "a look at the solution": lambda: look(*problem, images.one_shot),
     }
     for name, method in METHODS.items():

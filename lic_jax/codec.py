@@ -345,8 +345,14 @@ class Codec(SymbolReader):
 
     def _better_file(self, first: Analysed, second: Analysed, rate_units: int) -> Analysed:
         """The one whose file costs less; the first if they cost the same."""
-        first_cost, second_cost = self._costs([first, second], rate_units)
-        return second if second_cost < first_cost else first
+        return second if self._file_cost(second, rate_units) < self._file_cost(first, rate_units) else first
+
+    def _file_cost(self, analysed: Analysed, rate_units: int) -> float:
+        """bpp + λ · MSE of an analysed image's file; one at a time, for which programs are compiled anyway."""
+        (data,) = self._code([analysed], rate_units)
+        error = np.mean((self.decompress(data).astype(np.float32) - analysed.pixels) ** 2)
+        bpp = 8 * len(data) / (analysed.height * analysed.width)
+        return bpp + self.bundle.rd_lambda_at(rate_units) * float(error)
 
     def _starts(self, batch: Sequence[Analysed], rate_units: int) -> list[Start]:
         """What a search begins with."""
@@ -366,16 +372,6 @@ class Codec(SymbolReader):
         tables = self.tables(rate_units)
         staircases = map(Staircase.of, self.bundle.quantizers_at(rate_units), (tables.latent, tables.hyper_latent))
         return OperatingPoint(*staircases, jnp.float32(self.bundle.rd_lambda_at(rate_units)))
-
-    def _costs(self, batch: Sequence[Analysed], rate_units: int) -> list[float]:
-        """bpp + λ · MSE of analysed images' files."""
-        streams = self._code(batch, rate_units)
-        rd_lambda = self.bundle.rd_lambda_at(rate_units)
-        return [
-            8 * len(data) / (analysed.height * analysed.width)
-            + rd_lambda * float(np.mean((decoded.astype(np.float32) - analysed.pixels) ** 2))
-            for analysed, data, decoded in zip(batch, streams, self.decompress_batch(streams), strict=True)
-        ]
 
     def _rate_units(self, rate: float | None) -> int:
         return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)

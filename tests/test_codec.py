@@ -140,9 +140,12 @@ def test_another_model_is_refused(codec, tmp_path, image):
 def passes(codec, monkeypatch):
     """A list that grows by a rate whenever the codec quantizes and codes."""
     rates, code = [], codec._code
-    monkeypatch.setattr(
-        codec, "_code", lambda batch, rate_units: (rates.append(rate_units), code(batch, rate_units))[1]
-    )
+
+    def counted(batch, rate_units, *coder):
+        rates.append(rate_units)
+        return code(batch, rate_units, *coder)
+
+    monkeypatch.setattr(codec, "_code", counted)
     return rates
 
 
