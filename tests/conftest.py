@@ -71,6 +71,15 @@ def train_photographs():
 
 
 @pytest.fixture(scope="session")
+def training_works():
+    """Asked for by what trains: the oldest versions' orbax cannot keep trainings."""
+    from lic_jax.training import checkpoint
+
+    if not checkpoint.SUPPORTED:
+        pytest.skip(f"orbax-checkpoint {checkpoint.ORBAX} cannot keep trainings")
+
+
+@pytest.fixture(scope="session")
 def photographs():
     """Sixteen small synthetic photographs, uint8 RGB: smooth shading with edges and some grain."""
     rng = np.random.default_rng(0)

@@ -33,7 +33,7 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def trained(photograph_folder, tmp_path_factory):
+def trained(training_works, photograph_folder, tmp_path_factory):
     """What a few steps of `lic train` leave."""
     out = tmp_path_factory.mktemp("training")
     model = ["--prior", "factorized", "--analysis", "linear", "--latent-channels", 12]

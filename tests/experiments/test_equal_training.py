@@ -37,7 +37,7 @@ def tiny(experiments, tmp_path):
 
 
 def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is_there(
-    tiny, tmp_path, photograph_folder, monkeypatch
+    training_works, tiny, tmp_path, photograph_folder, monkeypatch
 ):
     import equal_training
     from equal_training import MeasuredPoint

@@ -16,8 +16,6 @@ from lic_jax.training import anchor, checkpoint
 from lic_jax.training.anchor import begin_stage, train_anchor, training_stages, training_step
 from lic_jax.training.settings import AnchorSettings
 
-NO_CHECKPOINTS = f"orbax-checkpoint {checkpoint.ORBAX} cannot keep trainings"
-
 FLAGS = {
     "crop_size": 64,
     "batch_size": 2,
@@ -34,9 +32,7 @@ def settings(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(settings, photograph_folder, tmp_path_factory):
-    if not checkpoint.SUPPORTED:
-        pytest.skip(NO_CHECKPOINTS)
+def uninterrupted(training_works, settings, photograph_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     return out, train_anchor(settings, photograph_folder, out)
 
@@ -166,7 +162,7 @@ def test_an_orbax_too_old_is_named(tmp_path, monkeypatch):
         checkpoint.open_checkpoints(tmp_path)
 
 
-@pytest.mark.skipif(not checkpoint.SUPPORTED, reason=NO_CHECKPOINTS)
+@pytest.mark.usefixtures("training_works")
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "", "{}"])
 def test_damaged_settings_are_named(settings, photograph_folder, tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
