@@ -1,0 +1,112 @@
+"""Which photographs does one model serve better than another? Their BD-rate, image by image, over the rate.
+
+    lic evaluate PHOTOGRAPHS --model first.safetensors --csv first.csv
+    lic evaluate PHOTOGRAPHS --model second.safetensors --csv second.csv
+    python experiments/image_by_image.py first.csv second.csv
+
+writes results/image_by_image.csv, a row a photograph, and results/image_by_image.png. The BD-rate of mean curves weighs
+every bit the same, so busy photographs decide it; the mean of BD-rates weighs every photograph the same. Where the two
+differ, they hide what this shows.
+"""
+
+import csv
+import dataclasses
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+
+from lic_jax.cli import exit_code_of
+from lic_jax.errors import LicError
+from lic_jax.evaluation.codec import MEAN, write_csv
+from lic_jax.evaluation.rate_distortion import bd_rate
+from lic_jax.files import make_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to compare and where to write.
+
+    Attributes:
+      first: what `lic evaluate` measured of the reference.
+      second: what it measured, on the same photographs, of the model in question.
+      out: the folder of the CSV and the picture.
+    """
+
+    first: tyro.conf.Positional[Path]
+    second: tyro.conf.Positional[Path]
+    out: Path = Path("results")
+
+
+class ImageRow(NamedTuple):
+    """A photograph: the reference's bpp, the mean over its rates, and what the second model's BD-rate is against it."""
+
+    image: str
+    bpp: float
+    bd_rate_percent: float
+
+
+def curves_of(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Rates and PSNRs of each image, by name.
+
+    Raises:
+      LicError: not what `lic evaluate` writes.
+    """
+    curves: dict = defaultdict(lambda: ([], []))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                curves[row["image"]][0].append(float(row["bpp"]))
+                curves[row["image"]][1].append(float(row["psnr_db"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise LicError(f"{path} is no table of `lic evaluate` ({error!r}); give the file of its --csv") from error
+    return dict(curves)
+
+
+def draw(rows: list[ImageRow], path: Path) -> None:
+    """The BD-rate over the rate, a dot a photograph."""
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    axes.axhline(0, color="0.6", linestyle=":")
+    axes.plot([row.bpp for row in rows], [row.bd_rate_percent for row in rows], "o", color="tab:blue", markersize=4)
+    axes.set(xscale="log", xlabel="bpp of the first, mean over its rates", ylabel="BD-rate of the second, %")
+    axes.set_title("Below the line the second model needs fewer bits for the same PSNR; a dot a photograph", fontsize=9)
+    axes.grid(color="0.93", which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    first, second = curves_of(settings.first), curves_of(settings.second)
+    if first.keys() != second.keys() or MEAN not in first:
+        raise LicError(f"{settings.first} and {settings.second} are not of the same photographs; measure them again")
+    rows = [
+        ImageRow(image, float(np.mean(first[image][0])), bd_rate(*second[image], *first[image]))
+        for image in first
+        if image != MEAN
+    ]
+    make_folder(settings.out)
+    write_csv(settings.out / "image_by_image.csv", rows)
+    draw(rows, settings.out / "image_by_image.png")
+    print(
+        f"{len(rows)} photographs; BD-rate of the mean curves {bd_rate(*second[MEAN], *first[MEAN]):+.2f} %, ", end=""
+    )
+    print(f"mean of the BD-rates {np.mean([row.bd_rate_percent for row in rows]):+.2f} %; by thirds of the rate:")
+    for third in np.array_split(sorted(rows, key=lambda row: row.bpp), 3):
+        bpp, gains = (np.array([float(row[column]) for row in third]) for column in (1, 2))
+        print(f"  {bpp.min():.2f} to {bpp.max():.2f} bpp: {gains.mean():+.2f} %")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))
