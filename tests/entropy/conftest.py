@@ -1,4 +1,4 @@
-"""What tests of the entropy coding need: a machine with fewer instructions than this one."""
+"""What tests of the entropy coding need: tables, messages, and a machine with fewer instructions than this one."""
 
 import os
 import subprocess
@@ -8,8 +8,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lic_jax.entropy.tables import TOTAL, tables_of_cdf
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWITCHED_OFF = 'import numpy; assert not numpy.show_config(mode="dicts")["SIMD Extensions"].get("found")'
+
+
+@pytest.fixture(scope="session")
+def random_tables():
+    def draw(seed, count=5, symbols=40):
+        """Tables of all characters: some almost flat, some with one symbol that has nearly everything."""
+        rng = np.random.default_rng(seed)
+        weights = rng.exponential(size=(count, symbols)) ** rng.integers(1, 12, (count, 1))
+        return tables_of_cdf(np.cumsum(weights, axis=1)[:, :-1] / weights.sum(axis=1, keepdims=True))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def random_message():
+    def draw(tables, length, seed):
+        """Symbols drawn from tables drawn at random."""
+        rng = np.random.default_rng(seed)
+        index = rng.integers(len(tables), size=length)
+        quantiles = rng.integers(TOTAL, size=length)
+        edges = np.cumsum(tables, axis=1)
+        return np.sum(quantiles[:, None] >= edges[index], axis=1).astype(np.int32), index
+
+    return draw
 
 
 @pytest.fixture(scope="session")

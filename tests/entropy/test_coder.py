@@ -6,29 +6,13 @@ from hypothesis import strategies as st
 
 from lic_jax.entropy.coder import decode, encode
 from lic_jax.entropy.constriction_coder import _model
-from lic_jax.entropy.tables import TOTAL, information, tables_of_cdf
+from lic_jax.entropy.tables import TOTAL, information
 from lic_jax.errors import LicError
-
-
-def random_tables(seed, count=5, symbols=40):
-    """Tables of all characters: some almost flat, some with one symbol that has nearly everything."""
-    rng = np.random.default_rng(seed)
-    weights = rng.exponential(size=(count, symbols)) ** rng.integers(1, 12, (count, 1))
-    return tables_of_cdf(np.cumsum(weights, axis=1)[:, :-1] / weights.sum(axis=1, keepdims=True))
-
-
-def random_message(tables, length, seed):
-    """Symbols drawn from tables drawn at random."""
-    rng = np.random.default_rng(seed)
-    index = rng.integers(len(tables), size=length)
-    quantiles = rng.integers(TOTAL, size=length)
-    edges = np.cumsum(tables, axis=1)
-    return np.sum(quantiles[:, None] >= edges[index], axis=1).astype(np.int32), index
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 64), st.integers(0, 500))
-def test_what_is_decoded_is_what_was_encoded(seed, symbols, count, length):
+def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed, symbols, count, length):
     tables = random_tables(seed, count, symbols)
     message, index = random_message(tables, length, seed)
     data = encode(message, index, tables)
@@ -41,7 +25,7 @@ def test_what_is_decoded_is_what_was_encoded(seed, symbols, count, length):
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200))
-def test_any_symbol_can_be_coded_however_unlikely(seed, length):
+def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
     tables = random_tables(seed)
     rng = np.random.default_rng(seed)
     message, index = rng.integers(tables.shape[1], size=length), rng.integers(len(tables), size=length)
@@ -50,7 +34,7 @@ def test_any_symbol_can_be_coded_however_unlikely(seed, length):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 10, 1000, 30000]))
-def test_the_length_is_the_information_and_eight_bytes_at_most(seed, length):
+def test_the_length_is_the_information_and_eight_bytes_at_most(random_tables, random_message, seed, length):
     tables = random_tables(seed)
     message, index = random_message(tables, length, seed)
     ideal = np.sum(information(tables)[index, message]) / 8
@@ -58,7 +42,7 @@ def test_the_length_is_the_information_and_eight_bytes_at_most(seed, length):
     assert ideal - 1 <= found <= 1.0001 * ideal + 8
 
 
-def test_nothing_is_coded_in_nothing():
+def test_nothing_is_coded_in_nothing(random_tables):
     tables = random_tables(0)
     nothing = np.zeros(0, np.int64)
     assert encode(nothing, nothing, tables) == b""
@@ -69,7 +53,7 @@ def test_nothing_is_coded_in_nothing():
 
 
 @pytest.mark.parametrize("data", [b"\0" * 4, b"\xff" * 8, b"odd"])
-def test_what_codes_nothing_must_be_empty(data):
+def test_what_codes_nothing_must_be_empty(random_tables, data):
     with pytest.raises(LicError, match="no symbols to code"):
         decode(data, np.zeros(0, np.int64), random_tables(0))
 
@@ -95,13 +79,15 @@ def decode_as_specified(data, index, tables):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 300))
-def test_a_decoder_written_from_the_definition_of_a_range_coder_reads_the_bytes(seed, length):
+def test_a_decoder_written_from_the_definition_of_a_range_coder_reads_the_bytes(
+    random_tables, random_message, seed, length
+):
     tables = random_tables(seed)
     message, index = random_message(tables, length, seed)
     np.testing.assert_array_equal(decode_as_specified(encode(message, index, tables), index, tables), message)
 
 
-def test_the_bytes_do_not_depend_on_what_holds_the_integers():
+def test_the_bytes_do_not_depend_on_what_holds_the_integers(random_tables, random_message):
     tables = random_tables(3)
     message, index = random_message(tables, 300, 3)
     data = encode(message, index, tables)
@@ -129,7 +115,7 @@ def quantile_symbols(table, quantiles):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300))
-def test_the_entropy_coder_uses_exactly_our_integers(seed, symbols):
+def test_the_entropy_coder_uses_exactly_our_integers(random_tables, seed, symbols):
     """A symbol of frequency f owns f quantiles: its first and its last one, probed at both ends of every range."""
     table = random_tables(seed, 1, symbols)[0]
     last = np.cumsum(table) - 1
@@ -152,7 +138,7 @@ def test_the_entropy_coder_uses_exactly_the_most_lopsided_integers(table):
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=64), st.integers(0, 200))
-def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(seed, data, length):
+def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(random_tables, seed, data, length):
     tables = random_tables(seed)
     index = np.random.default_rng(seed).integers(len(tables), size=length)
     try:
@@ -165,18 +151,18 @@ def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(see
         assert np.all((found >= 0) & (found < tables.shape[1]))
 
 
-def test_bytes_that_are_not_whole_words_are_named():
+def test_bytes_that_are_not_whole_words_are_named(random_tables):
     with pytest.raises(LicError, match="7 bytes is not whole 32-bit words"):
         decode(bytes(7), np.zeros(3, int), random_tables(0))
 
 
-def test_bytes_that_are_no_code_are_named():
+def test_bytes_that_are_no_code_are_named(random_tables):
     """2⁶⁴ − 1 is no multiple of 2²⁴: a remainder at the end of the coder's range belongs to no symbol."""
     with pytest.raises(LicError, match="damaged; get the file again"):
         decode(b"\xff" * 8, np.zeros(1, int), random_tables(0))
 
 
-def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error():
+def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error(random_tables, random_message):
     tables = random_tables(5)
     message, index = random_message(tables, 400, 5)
     data = encode(message, index, tables)
@@ -190,7 +176,7 @@ def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error():
         assert not np.array_equal(found, message)
 
 
-def test_bytes_after_the_code_are_an_error():
+def test_bytes_after_the_code_are_an_error(random_tables, random_message):
     tables = random_tables(5)
     message, index = random_message(tables, 400, 5)
     with pytest.raises(LicError):

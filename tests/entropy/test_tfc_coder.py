@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lic_jax.entropy import tfc_coder
 from lic_jax.entropy.coder import decode, encode
-from lic_jax.entropy.tables import TOTAL, gaussian_tables, information, tables_of_cdf
+from lic_jax.entropy.tables import TOTAL, gaussian_tables, information
 from lic_jax.entropy.tfc_coder import least_bits, lookup, sixteen_bits
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
@@ -19,22 +19,6 @@ with_tfc = pytest.mark.skipif(
     not importlib.util.find_spec("tensorflow_compression"), reason="needs the extra tfc (make test-tfc)"
 )
 PARTS = 1 << 16
-
-
-def random_tables(seed, count=5, symbols=40):
-    """Tables of all characters: some almost flat, some with one symbol that has nearly everything."""
-    rng = np.random.default_rng(seed)
-    weights = rng.exponential(size=(count, symbols)) ** rng.integers(1, 12, (count, 1))
-    return tables_of_cdf(np.cumsum(weights, axis=1)[:, :-1] / weights.sum(axis=1, keepdims=True))
-
-
-def random_message(tables, length, seed):
-    """Symbols drawn from tables drawn at random."""
-    rng = np.random.default_rng(seed)
-    index = rng.integers(len(tables), size=length)
-    quantiles = rng.integers(TOTAL, size=length)
-    edges = np.cumsum(tables, axis=1)
-    return np.sum(quantiles[:, None] >= edges[index], axis=1).astype(np.int32), index
 
 
 weights = st.lists(st.one_of(st.just(0), st.integers(0, TOTAL)), min_size=1, max_size=300)
@@ -57,7 +41,7 @@ def test_parts_are_in_proportion_and_no_weight_is_left_without(weights):
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300))
-def test_every_symbol_has_a_code_in_one_step_or_in_two(seed, symbols):
+def test_every_symbol_has_a_code_in_one_step_or_in_two(random_tables, seed, symbols):
     tables = random_tables(seed, 3, symbols)
     rows = lookup(tables)
     assert rows.dtype == np.int32 and np.all(rows[:, 0] == 16)
@@ -83,7 +67,7 @@ def test_the_coarser_tables_cost_next_to_nothing(components):
     assert np.all(found - ideal < 2e-3 * ideal + 2e-4)
 
 
-def test_the_least_bits_are_never_more_than_a_symbol_costs():
+def test_the_least_bits_are_never_more_than_a_symbol_costs(random_tables):
     tables = random_tables(0, 20)
     assert np.all(least_bits(tables) <= information(tables.max(axis=1)) + 1e-3)
     lopsided = np.array([[1, TOTAL - 1], [TOTAL // 2, TOTAL // 2]])
@@ -95,12 +79,12 @@ def test_data_too_short_for_its_symbols_is_refused_before_decoding():
         decode(b"", np.zeros(10**6, int), np.array([[TOTAL // 2, TOTAL // 2]]), "tfc")
 
 
-def test_an_unknown_coder_is_named():
+def test_an_unknown_coder_is_named(random_tables):
     with pytest.raises(LicError, match="coder 'gzip' is unknown; known: constriction, tfc"):
         encode(np.zeros(1, int), np.zeros(1, int), random_tables(0), "gzip")
 
 
-def test_without_tensorflow_compression_the_extra_is_named(monkeypatch):
+def test_without_tensorflow_compression_the_extra_is_named(random_tables, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_compression", None)
     tables, nothing = random_tables(0), np.zeros(1, int)
     for code in (lambda: encode(nothing, nothing, tables, "tfc"), lambda: decode(b"", nothing, tables, "tfc")):
@@ -111,7 +95,7 @@ def test_without_tensorflow_compression_the_extra_is_named(monkeypatch):
 @with_tfc
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 64), st.integers(0, 500))
-def test_what_is_decoded_is_what_was_encoded(seed, symbols, count, length):
+def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed, symbols, count, length):
     tables = random_tables(seed, count, symbols)
     message, index = random_message(tables, length, seed)
     data = encode(message, index, tables, "tfc")
@@ -123,7 +107,7 @@ def test_what_is_decoded_is_what_was_encoded(seed, symbols, count, length):
 @with_tfc
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200))
-def test_any_symbol_can_be_coded_however_unlikely(seed, length):
+def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
     tables = random_tables(seed)
     rng = np.random.default_rng(seed)
     message, index = rng.integers(tables.shape[1], size=length), rng.integers(len(tables), size=length)
@@ -134,7 +118,7 @@ def test_any_symbol_can_be_coded_however_unlikely(seed, length):
 @with_tfc
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 10, 1000, 30000]))
-def test_the_length_is_the_information_and_eight_bytes_at_most(seed, length):
+def test_the_length_is_the_information_and_eight_bytes_at_most(random_tables, random_message, seed, length):
     tables = random_tables(seed)
     message, index = random_message(tables, length, seed)
     ideal = np.sum(information(tables)[index, message]) / 8
@@ -166,7 +150,7 @@ def decode_as_specified(data, index, tables):
 @with_tfc
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300))
-def test_a_decoder_written_from_the_specification_reads_the_bytes(seed, length):
+def test_a_decoder_written_from_the_specification_reads_the_bytes(random_tables, random_message, seed, length):
     tables = random_tables(seed)
     message, index = random_message(tables, length, seed)
     np.testing.assert_array_equal(decode_as_specified(encode(message, index, tables, "tfc"), index, tables), message)
@@ -187,7 +171,7 @@ WRITTEN = "fffebffcec02cebffcebffcec0046c0c6ec0fcebffcec0046c"
 
 
 @with_tfc
-def test_pieces_and_what_holds_the_integers_make_no_difference(monkeypatch):
+def test_pieces_and_what_holds_the_integers_make_no_difference(random_tables, random_message, monkeypatch):
     tables = random_tables(3)
     message, index = random_message(tables, 300, 3)
     data = encode(message, index, tables, "tfc")
@@ -201,7 +185,7 @@ def test_pieces_and_what_holds_the_integers_make_no_difference(monkeypatch):
 @with_tfc
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=64), st.integers(0, 200))
-def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(seed, data, length):
+def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(random_tables, seed, data, length):
     tables = random_tables(seed)
     index = np.random.default_rng(seed).integers(len(tables), size=length)
     try:
@@ -214,7 +198,7 @@ def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(see
 
 
 @with_tfc
-def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error():
+def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error(random_tables, random_message):
     tables = random_tables(5)
     message, index = random_message(tables, 400, 5)
     data = encode(message, index, tables, "tfc")
@@ -229,7 +213,7 @@ def test_a_truncated_or_changed_code_gives_other_symbols_or_the_error():
 
 
 @with_tfc
-def test_bytes_after_the_code_are_an_error():
+def test_bytes_after_the_code_are_an_error(random_tables, random_message):
     tables = random_tables(5)
     message, index = random_message(tables, 400, 5)
     data = encode(message, index, tables, "tfc")
