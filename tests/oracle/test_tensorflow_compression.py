@@ -1,4 +1,5 @@
-"""The field's reference as oracle: our priors, tables and normalizations against tensorflow-compression's own.
+"""The field's reference as oracle: our priors, tables, normalizations and samples against tensorflow-compression's own
+and tensorflow-probability's.
 
 Run by `make test-tfc`; skipped where the extra `tfc` is not installed. Bits agree to a relative 1e-5, gradients to 1e-4
 and 1e-5 of the largest, which is what float32 leaves of them; other tolerances are stated with their test.
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 tfc = pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from lic_jax.entropy.factorized import FactorizedPrior
 from lic_jax.entropy.gaussian import gaussian_mass, index_of_log_index, scale_of_index
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.entropy.tables import TOTAL, factorized_tables, gaussian_tables
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
+from lic_jax.quantization.gumbel import logistic_noise, upper_weight
 from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1
 
 CHANNELS = 5
@@ -230,3 +233,19 @@ def test_gdn_and_its_inverse(module, inverse, power, seed):
         squares = tf.reduce_sum(expected**2)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
     assert_gradients_agree(gradient, tape.gradient(squares, inputs).numpy())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.3, 0.1])
+def test_sga_samples_as_the_relaxed_categorical_of_the_paper(temperature):
+    """Moments of the upper level's weight, at every position, within five of their standard errors."""
+    position = np.array([0.02, 0.2, 0.45, 0.5, 0.7, 0.99], np.float32)
+    draws = 40_000
+    logits = -np.arctanh(np.stack([position, 1 - position], axis=-1)) / temperature
+    categorical = tfp.distributions.RelaxedOneHotCategorical(temperature, logits=logits)
+    theirs = categorical.sample(draws, seed=1).numpy()[..., 1]
+    noise = logistic_noise(jax.random.key(0), (draws, len(position)))
+    ours = np.asarray(upper_weight(noise, position, temperature))
+    for power in (1, 2, 3):
+        first, second = ours**power, theirs**power
+        error = np.sqrt((np.var(first, axis=0) + np.var(second, axis=0)) / draws)
+        assert np.all(np.abs(np.mean(first, axis=0) - np.mean(second, axis=0)) < 5 * error + 1e-5)
