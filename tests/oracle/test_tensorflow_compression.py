@@ -239,7 +239,7 @@ def test_gdn_and_its_inverse(module, inverse, power, seed):
 def test_sga_samples_as_the_relaxed_categorical_of_the_paper(temperature):
     """Moments of the upper level's weight, at every position, within five of their standard errors."""
     position = np.array([0.02, 0.2, 0.45, 0.5, 0.7, 0.99], np.float32)
-    draws = 40_000
+    draws = 400_000
     logits = -np.arctanh(np.stack([position, 1 - position], axis=-1)) / temperature
     categorical = tfp.distributions.RelaxedOneHotCategorical(temperature, logits=logits)
     theirs = categorical.sample(draws, seed=1).numpy()[..., 1]
