@@ -3,7 +3,10 @@
 Frameworks are imported by the commands that need one, when they run.
 """
 
+import argparse
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import signal
@@ -223,7 +226,10 @@ def train(
     out: Annotated[Path, tyro.conf.arg(help="checkpoints, log and weights; the same command goes on from there")],
     settings: Flat[AnchorSettings] = _ANCHOR,
 ) -> None:
-    """Train an anchor; killed at any moment, the same command goes on where it was."""
+    """Train an anchor; killed at any moment, the same command goes on where it was.
+
+    With --start, the model is that file's but for the flags that are given.
+    """
     from lic_jax.training.anchor import train_anchor
 
     train_anchor(settings, images, out)
@@ -280,11 +286,30 @@ def keep_compiled_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
+def _training_defaults(arguments: list[str]) -> AnchorSettings:
+    """What a training's flags are where they are not given: those of the model that it starts from, if any.
+
+    A codec's model has a hyper synthesis in integers, as narrow as it could be made; in training it begins anew.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--start")
+    start = parser.parse_known_args(arguments)[0].start
+    if start is None:
+        return _ANCHOR
+    config = zoo.config_of(start)
+    if config.hyper_arithmetic == "integer":
+        config = dataclasses.replace(config, hyper_arithmetic="float", hyper_synthesis_channels=())
+    return dataclasses.replace(_ANCHOR, model=config, start=start)
+
+
 def run(arguments: list[str]) -> int:
     """Parses a command line and runs its command: its exit code."""
     keep_compiled_programs()
     quiet_tensorflow()  # which Flax imports where it is installed
+    commands = dict(COMMANDS)
+    if arguments[:1] == ["train"]:
+        commands["train"] = functools.partial(train, settings=_training_defaults(arguments[1:]))
     code = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="lic", description="Learned image compression with light decoders.", args=arguments
+        commands, prog="lic", description="Learned image compression with light decoders.", args=arguments
     )
     return code or 0

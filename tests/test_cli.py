@@ -342,6 +342,23 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
     assert lic("refit", out.with_name("none"), photograph_folder, "--out", out, with_model=False) == 2
 
 
+def test_a_training_has_the_model_that_it_starts_from_but_for_what_is_said(
+    lic, tiny_config, tiny_model_file, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    from lic_jax.training import anchor
+
+    asked = []
+    monkeypatch.setattr(anchor, "train_anchor", lambda settings, images, out: asked.append(settings))
+    train = lambda *flags: lic("train", photograph_folder, "--out", tmp_path, *flags, with_model=False)
+    assert train("--start", tiny_model_file, "--hyper-input", "latent", "--steps", 7, "--hyperprior-steps", 0) == 0
+    assert train(f"--start={tiny_model_file}") == 0
+    first, second = asked
+    assert second.model == tiny_config and second.start == str(tiny_model_file)
+    assert first.model == dataclasses.replace(tiny_config, hyper_input="latent") and first.steps == 7
+    assert train("--start", "nothing") == 2
+    assert "nothing" in capsys.readouterr().err
+
+
 COMMANDS = (
     *("compress", "compress-many", "decompress", "info", "transcode", "evaluate", "models", "complexity"),
     *("train", "refit", "import"),
