@@ -28,7 +28,7 @@ test: $(READY)
 
 # Streams are exchanged with the default environment where there is one.
 test-tfc: $(READY_TFC)
-	$(if $(wildcard $(READY)),LIC_OTHER_PYTHON=$(BIN)/python) $(VENV_TFC)/bin/python -m pytest -n 2 $(ARGS)
+	LIC_OTHER_PYTHON=$$(test ! -e $(READY) || echo $(BIN)/python) $(VENV_TFC)/bin/python -m pytest -n 2 $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -200,10 +200,15 @@ def model_of(config: ModelConfig) -> CodecModel:
     return _MODELS[config.prior](config)
 
 
+_UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""On a CPU, LLVM takes half a minute to optimize what draws each parameter, which runs once."""
+
+
 def initialize(config: ModelConfig, key: PRNGKeyArray) -> dict:
     """Random parameters for a configuration."""
     image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
-    return jax.jit(model_of(config).init)(key, image)["params"]
+    options = _UNOPTIMIZED if jax.default_backend() == "cpu" else None
+    return jax.jit(model_of(config).init).lower(key, image).compile(compiler_options=options)(key, image)["params"]
 
 
 def to_network_domain(pixels: Array) -> Array:

@@ -18,6 +18,9 @@ from lic_jax.quantization.gumbel import logistic_noise, upper_weight
 PUBLISHED_STEPS = 3000
 PUBLISHED_LEARNING_RATE = 5e-3
 
+NOISE = "rbg"
+"""The generator of the noise: it compiles in half the time that JAX's own takes."""
+
 HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
 
 
@@ -65,7 +68,7 @@ def update(
       steps: how many there will be.
     """
     tau = temperature(progress)
-    key = jax.random.fold_in(jax.random.key(0), state.step)
+    key = jax.random.fold_in(jax.random.key(0, impl=NOISE), state.step)
     weigh, weigh_hyper = (
         partial(upper_weight, logistic_noise(of_part, values.shape[1:]), temperature=tau)
         for of_part, values in zip(jax.random.split(key), state.latents, strict=True)

@@ -32,6 +32,9 @@ from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.weights import anchor_metadata, flatten, load_weights, save_weights
 
+NOISE = "rbg"
+"""The generator of a step's noise; on a CPU, JAX's own (threefry) takes longer to compile than the rest of a step."""
+
 
 class TrainingState(NamedTuple):
     """A whole training at one moment; the photographs and the settings give the rest."""
@@ -98,16 +101,17 @@ def _select(params: dict, parts: tuple[str, ...]) -> dict:
 
 
 def begin_stage(stage: Stage, params: dict) -> TrainingState:
-    """The state at a stage's first step."""
+    """The state at a stage's first step, on the device as a restored one is: what was compiled serves both."""
     optimizer_state = stage.optimizer.init(_select(params, stage.trainable))
-    return TrainingState(jnp.asarray(stage.first_step), params, optimizer_state)
+    state = TrainingState(jnp.int32(stage.first_step), params, optimizer_state)
+    return jax.device_put(state, jax.devices()[0])
 
 
 def training_step(
     settings: AnchorSettings, stage: Stage, state: TrainingState, pixels: Array
 ) -> tuple[TrainingState, RateDistortion]:
     """One step: a pure function of the state and a batch of uint8 crops."""
-    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+    key = jax.random.fold_in(jax.random.key(settings.seed, impl=NOISE), state.step)
 
     def objective(trainable):
         result = anchor_objective(
@@ -273,7 +277,7 @@ def _run_stage(settings, stage, state, batches, validation_crops, keep, log, pro
 
     @jax.jit
     def validate(params):
-        key = jax.random.key(settings.seed)
+        key = jax.random.key(settings.seed, impl=NOISE)
         return anchor_objective(stage.model, params, validation_crops, key, settings.rd_lambda)
 
     recent = []
