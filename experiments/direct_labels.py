@@ -40,4 +40,5 @@ def write_labels(axes: Axes, labels: list[Label]) -> None:
             va="center",
             fontsize=_SIZE,
             color=label.color,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
