@@ -57,14 +57,20 @@ def offsets(quantizer: STanH, widening: Widening) -> tuple[Float[Array, " rows"]
       quantizer: one of an even number of components, so that there is a level in the middle.
       widening: of the same.
     """
+    half_gap, spacing = middle_of(quantizer)
     middle = quantizer.components // 2
-    half_gap = (quantizer.thresholds[middle] - quantizer.thresholds[middle - 1]) / 2
-    spacing = (quantizer.spacings[middle - 1] + quantizer.spacings[middle]) / 2
     nearest_level = jnp.minimum(quantizer.spacings[middle - 1], quantizer.spacings[middle])
     at_rows = lambda knots: _lines(widening.rows, len(knots)) @ knots
     dead_zones = jnp.maximum(half_gap * at_rows(widening.dead_zones), _NARROWEST * half_gap)
     reconstructions = jnp.maximum(spacing * at_rows(widening.reconstructions), _NARROWEST * nearest_level)
     return dead_zones, reconstructions
+
+
+def middle_of(quantizer: STanH) -> tuple[Float[Array, "*stack"], Float[Array, "*stack"]]:
+    """What a widening is a fraction of: half the gap between the thresholds in the middle, the mean spacing there."""
+    middle = quantizer.components // 2
+    below, above = quantizer.thresholds[..., middle - 1], quantizer.thresholds[..., middle]
+    return (above - below) / 2, jnp.mean(quantizer.spacings[..., middle - 1 : middle + 1], axis=-1)
 
 
 def _lines(rows: int, knots: int) -> Float[np.ndarray, "rows knots"]:

@@ -119,7 +119,7 @@ class RefitSettings:
     inverse_temperature: float = 10.0
     gap_rate: float = 15.0
     schedule: str = "gap"
-    row_knots: int = 0
+    row_knots: int = 8
     bin_edges: EdgeKind = "thresholds"
     hyper_quantizer: HyperQuantizer = "fitted"
 
