@@ -6,7 +6,6 @@ improved, and the streams of the old one still decode. The whole file has a dige
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, FixedPointQuantizer, at_rate
 from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.transforms.integer import check_integers
+from lic_jax.zoo.quantizer_arrays import stack, stack_rows, unstack, unstack_rows
 from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, sha256, unflatten
 
 RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
@@ -26,9 +26,6 @@ _SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_in
 
 _BIN_EDGES_ENTRY = "bin_edges"
 """The metadata's entry for other edges of bins than thresholds."""
-
-_OF_ROWS = ("dead_zones", "reconstructions")
-"""The arrays of a latent's quantizers that differ from row to row of the coding tables."""
 
 _HALF_PRECISION_FROM = 1024
 """Kernels of at least this many weights are stored in half precision, or as bytes if that is what they are."""
@@ -110,34 +107,6 @@ def _fingerprint(metadata: dict[str, str], tree: dict) -> bytes:
     return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
 
 
-def _stack(quantizers: Sequence, names: Sequence[str] = ("spacings", "thresholds")) -> dict[str, np.ndarray]:
-    return {name: np.stack([getattr(quantizer, name) for quantizer in quantizers]).astype(np.int32) for name in names}
-
-
-def _stack_latent(quantizers: tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...]) -> dict[str, np.ndarray]:
-    if isinstance(quantizers[0], FixedPointQuantizer):
-        return _stack(quantizers)
-    return {**_stack([quantizer.narrowest for quantizer in quantizers]), **_stack(quantizers, _OF_ROWS)}
-
-
-def _unstacked(stack: dict[str, np.ndarray], bin_edges: str) -> tuple[FixedPointQuantizer, ...]:
-    arrays = zip(stack["spacings"], stack["thresholds"], strict=True)
-    return tuple(
-        FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64), bin_edges)
-        for spacings, thresholds in arrays
-    )
-
-
-def _unstacked_latent(stack: dict[str, np.ndarray], bin_edges: str, tables: int):
-    quantizers = _unstacked(stack, bin_edges)
-    if not stack.keys() & set(_OF_ROWS):
-        return quantizers
-    of_rows = [stack[name].astype(np.int64) for name in _OF_ROWS]
-    if any(offsets.shape != (len(quantizers), tables) for offsets in of_rows):
-        raise ValueError(f"its dead zones are not of {len(quantizers)} rates and {tables} coding tables")
-    return tuple(FixedPointRows(*parts) for parts in zip(quantizers, *of_rows, strict=True))
-
-
 def save_bundle(
     path: Path,
     config: ModelConfig,
@@ -150,7 +119,7 @@ def save_bundle(
     """Writes a codec's model as safetensors."""
     tree = {
         "params": unflatten({name: _stored(leaf) for name, leaf in flatten(params).items()}),
-        "quantizers": {"latent": _stack_latent(latent_quantizers), "hyper_latent": _stack(hyper_quantizers)},
+        "quantizers": {"latent": stack_rows(latent_quantizers), "hyper_latent": stack(hyper_quantizers)},
     }
     metadata = {
         "config": config.to_json(),
@@ -208,8 +177,8 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
     try:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
         bin_edges, stacks = metadata.get(_BIN_EDGES_ENTRY, BIN_EDGES[0]), tree["quantizers"]
-        latent_quantizers = _unstacked_latent(stacks["latent"], bin_edges, config.latent_tables)
-        hyper_quantizers = _unstacked(stacks["hyper_latent"], bin_edges)
+        latent_quantizers = unstack_rows(stacks["latent"], bin_edges, config.latent_tables)
+        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges)
     except LicError:
         raise
     except (KeyError, TypeError, ValueError) as error:
