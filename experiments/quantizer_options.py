@@ -178,6 +178,9 @@ def draw(rows: list[OptionPoint], path: Path) -> None:
         xscale="log", xlabel="λ (low rate left)", ylabel="change of bpp + λ·MSE in % (file sizes)",
         title="What options of the quantizers change, against the plain fit",
     )  # fmt: skip
+    lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
+    axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)

@@ -89,25 +89,34 @@ class FixedPointQuantizer:
         """The inner edges of the bins in every row of the coding tables, float64, exactly."""
         if self.bin_edges == "thresholds":
             return self.thresholds[None] * UNIT
-        doubled = self.doubled_levels()
-        return (doubled[None, 1:] + doubled[None, :-1]) * (UNIT / 4)
+        return midpoints(self.doubled_levels())[None]
 
     def cell_middles(self) -> Float[np.ndarray, " T+1"]:
-        """For each symbol a value amid those that have it, which keeps it though the thresholds move a little.
-
-        Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
-        cell beyond.
-        """
-        edges = self.thresholds * UNIT
-        first, last = (edges[1] - edges[0], edges[-1] - edges[-2]) if len(edges) > 1 else (2.0, 2.0)
-        padded = np.concatenate([[edges[0] - first], edges, [edges[-1] + last]])
-        return ((padded[1:] + padded[:-1]) / 2).astype(np.float32)
+        """For each symbol a value amid those that have it (the function of this name)."""
+        return cell_middles(self.thresholds * UNIT)
 
     def mixed_with(self, other: "FixedPointQuantizer", units: int) -> "FixedPointQuantizer":
         """The quantizer `units`/256 of the way to another: linear in w and b, rounded down."""
         return FixedPointQuantizer(
             mixed(self.spacings, other.spacings, units), mixed(self.thresholds, other.thresholds, units), self.bin_edges
         )
+
+
+def midpoints(doubled_levels: Int[np.ndarray, "*rows T+1"]) -> Float[np.ndarray, "*rows T"]:
+    """Halfway between levels in units of 2⁻¹³, float64, exactly."""
+    return (doubled_levels[..., 1:] + doubled_levels[..., :-1]) * (UNIT / 4)
+
+
+def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*rows T+1"]:
+    """For each symbol a value amid those that have it, which keeps it though the thresholds move a little, float32.
+
+    Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
+    cell beyond.
+    """
+    gaps = np.diff(edges, axis=-1) if edges.shape[-1] > 1 else np.full_like(edges, 2.0)
+    below, above = edges[..., :1] - gaps[..., :1], edges[..., -1:] + gaps[..., -1:]
+    padded = np.concatenate([below, edges, above], axis=-1)
+    return ((padded[..., 1:] + padded[..., :-1]) / 2).astype(np.float32)
 
 
 def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], units: int) -> Int[np.ndarray, "*shape"]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lic_jax.arrays import Float, Int
 from lic_jax.errors import LicError
-from lic_jax.quantization.fixed_point import LIMIT, UNIT, FixedPointQuantizer, in_units, mixed
+from lic_jax.quantization.fixed_point import LIMIT, UNIT, FixedPointQuantizer, cell_middles, in_units, midpoints, mixed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,8 +51,7 @@ class FixedPointRows:
 
     def row_levels(self) -> Float[np.ndarray, "rows T+1"]:
         """The levels of every row as float32, exactly."""
-        sides = np.sign(2 * np.arange(self._components + 1) - self._components)
-        return (self.narrowest.levels() + (sides * self.reconstructions[:, None]) * UNIT).astype(np.float32)
+        return (self._doubled_levels() * (UNIT / 2)).astype(np.float32)
 
     def levels_of(
         self, symbols: Int[np.ndarray, "*shape"], row: Int[np.ndarray, "*shape"]
@@ -73,11 +72,13 @@ class FixedPointRows:
         self, symbols: Int[np.ndarray, "*shape"], row: Int[np.ndarray, "*shape"]
     ) -> Float[np.ndarray, "*shape"]:
         """The middle of each symbol's cell in its row, as `FixedPointQuantizer.cell_middles` has it."""
-        return self._look_up(np.stack([quantizer.cell_middles() for quantizer in self._each()]), symbols, row)
+        return self._look_up(cell_middles(self._thresholds() * UNIT), symbols, row)
 
     def coding_edges(self) -> Float[np.ndarray, "rows T"]:
         """The inner edges of the bins in each row of the coding tables, float64, exactly."""
-        return np.concatenate([quantizer.coding_edges() for quantizer in self._each()])
+        if self.narrowest.bin_edges == "thresholds":
+            return self._thresholds() * UNIT
+        return midpoints(self._doubled_levels())
 
     def mixed_with(self, other: "FixedPointRows", units: int) -> "FixedPointRows":
         """The quantizer `units`/256 of the way to another: linear in w, b, t and o, rounded down."""
@@ -91,8 +92,11 @@ class FixedPointRows:
         """A row's quantizer by itself."""
         return _opened(self.narrowest, self.dead_zones[row], self.reconstructions[row])
 
-    def _each(self) -> list[FixedPointQuantizer]:
-        return [self.at_row(row) for row in range(len(self.dead_zones))]
+    def _thresholds(self) -> Int[np.ndarray, "rows T"]:
+        return self.narrowest.thresholds + _sides(self._components) * self.dead_zones[:, None]
+
+    def _doubled_levels(self) -> Int[np.ndarray, "rows T+1"]:
+        return self.narrowest.doubled_levels() + 2 * _sides(self.symbol_count) * self.reconstructions[:, None]
 
     def _look_up(self, table: np.ndarray, symbols: np.ndarray, row: np.ndarray) -> np.ndarray:
         return table.ravel()[row.astype(np.int32) * self.symbol_count + symbols]
@@ -120,10 +124,14 @@ def to_fixed_rows(
     )
 
 
+def _sides(count: int) -> Int[np.ndarray, " count"]:
+    """−1 below the middle of so many things, 0 for the one in the middle, +1 above."""
+    return np.sign(2 * np.arange(count) + 1 - count)
+
+
 def _opened(quantizer: FixedPointQuantizer, dead_zone: int, reconstruction: int) -> FixedPointQuantizer:
     """A quantizer with thresholds and levels moved outward: the gap in the middle and the spacings beside it grow."""
     components = len(quantizer.thresholds)
-    sides = np.where(np.arange(components) < components // 2, -1, 1)
     spacings = quantizer.spacings.copy()
     spacings[components // 2 - 1 : components // 2 + 1] += reconstruction
-    return FixedPointQuantizer(spacings, quantizer.thresholds + sides * dead_zone, quantizer.bin_edges)
+    return FixedPointQuantizer(spacings, quantizer.thresholds + _sides(components) * dead_zone, quantizer.bin_edges)
