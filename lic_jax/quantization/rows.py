@@ -11,15 +11,13 @@ All rows have the same T + 1 symbols, so a receiver pays for a table of levels a
 (Dead zones by the prior's scale are the hand-made rule of HEVC's encoders; here they are fitted with the quantizer.)
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from lic_jax.entropy.bins import bin_edges
+from lic_jax.entropy.bins import EdgeKind, bin_edges
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
 
@@ -111,7 +109,7 @@ class QuantizerOfRows:
         outward = jnp.sign(2 * symbol - self.quantizer.components)
         return self.quantizer.levels[symbol] + outward * self.reconstruction
 
-    def edge(self, index: Int[Array, "*shape"], kind: Literal["thresholds", "midpoints"]) -> Float[Array, "*shape"]:
+    def edge(self, index: Int[Array, "*shape"], kind: EdgeKind) -> Float[Array, "*shape"]:
         """e_j, j = 0 … T + 1: between which lies the bin of symbol j − 1 and that of symbol j."""
         components = self.quantizer.components
         if kind == "thresholds":

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
+from lic_jax.quantization.fixed_point import BIN_EDGES
 
 LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 """The trade-offs of the published models, low rate first."""
@@ -15,9 +16,6 @@ SCHEDULES = ("constant", "linear", "exponential", "gap", "stochastic_gap")
 Relaxation = Literal["mixed", "noise"]
 """What stands in for quantization in training: noise for the rate and hard values for the synthesis, or noise alone."""
 
-
-EdgeKind = Literal["thresholds", "midpoints"]
-"""Where the bins begin and end whose mass codes a symbol."""
 
 HyperQuantizer = Literal["fitted", "kept"]
 """Whether the hyper latent's quantizer learns."""
@@ -120,7 +118,7 @@ class RefitSettings:
     gap_rate: float = 15.0
     schedule: str = "gap"
     row_knots: int = 8
-    bin_edges: EdgeKind = "thresholds"
+    bin_edges: Literal[BIN_EDGES] = "thresholds"
     hyper_quantizer: HyperQuantizer = "fitted"
 
     def __post_init__(self):
@@ -140,7 +138,7 @@ class RefitSettings:
                 f"latent components {self.latent_components} make no level in the middle, which row knots need; "
                 f"use {self.latent_components + 1}, or row knots 0"
             )
-        for name, known in (("bin_edges", get_args(EdgeKind)), ("hyper_quantizer", get_args(HyperQuantizer))):
+        for name, known in (("bin_edges", BIN_EDGES), ("hyper_quantizer", get_args(HyperQuantizer))):
             if getattr(self, name) not in known:
                 raise unknown_name(name.replace("_", " "), getattr(self, name), known)
         if self.schedule not in SCHEDULES:
