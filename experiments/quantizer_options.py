@@ -2,7 +2,7 @@
 
     python experiments/quantizer_options.py PHOTOGRAPHS
 
-Quantizers are fitted to a model's frozen weights once as they are by default and once for each option, with the same
+Quantizers are fitted to a model's frozen weights once plainly and once for each option, with the same
 crops and steps and from the same start, and measured by real streams of photographs that are held out of the folder.
 Writes results/quantizer_options.csv, a row an option and λ, and results/quantizer_options.png. A fit whose model lies
 in `--folder` is not made again, so the same command goes on where it was; `--steps` and its like scale it up. So short
@@ -42,16 +42,18 @@ PLAIN = "plain"
 """The fit that the others are measured against."""
 
 OPTIONS = {
-    PLAIN: {"row_knots": 0},
+    PLAIN: {},
     "rows": {"row_knots": 8},
     "rows of 16 knots": {"row_knots": 16},
-    "midpoints": {"row_knots": 0, "bin_edges": "midpoints"},
-    "z kept": {"row_knots": 0, "hyper_quantizer": "kept"},
+    "midpoints": {"bin_edges": "midpoints"},
+    "z kept": {"hyper_quantizer": "kept"},
     "rows, z kept": {"row_knots": 8, "hyper_quantizer": "kept"},
-    "126 components for y": {"row_knots": 0, "latent_components": 126},
-    "62 components for z": {"row_knots": 0, "hyper_components": 62},
+    "126 components for y": {"latent_components": 126},
+    "62 components for z": {"hyper_components": 62},
 }
-"""What each option changes of the settings."""
+"""What each option changes of the plain fit: no rows, bins from thresholds, both quantizers fitted."""
+
+_PLAIN_SETTINGS = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Settings:
     def refit_settings(self, option: str) -> RefitSettings:
         """How an option's quantizers are fitted."""
         shared = ("lambdas", "steps", "learning_rate", "crop_size", "batch_size", "seed")
-        return RefitSettings(**{name: getattr(self, name) for name in shared}, **OPTIONS[option])
+        return RefitSettings(**{name: getattr(self, name) for name in shared}, **{**_PLAIN_SETTINGS, **OPTIONS[option]})
 
 
 class OptionPoint(NamedTuple):

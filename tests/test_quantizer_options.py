@@ -31,8 +31,13 @@ def with_options(bundle, path, rows=True, bin_edges="thresholds"):
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_model_file):
-    return load_bundle(tiny_model_file)
+def plain(tiny_model_file, tmp_path_factory):
+    """The tiny model as one without rows."""
+    bundle = load_bundle(tiny_model_file)
+    path = tmp_path_factory.mktemp("plain") / "model.safetensors"
+    latent_quantizers = tuple(quantizer.at_row(0) for quantizer in bundle.latent_quantizers)
+    save_bundle(path, bundle.config, bundle.params, 0.01, bundle.lambdas, latent_quantizers, bundle.hyper_quantizers)
+    return load_bundle(path)
 
 
 @pytest.fixture(scope="module", params=[(True, "thresholds"), (True, "midpoints"), (False, "midpoints")])

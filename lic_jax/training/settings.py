@@ -119,7 +119,7 @@ class RefitSettings:
     schedule: str = "gap"
     row_knots: int = 8
     bin_edges: Literal[BIN_EDGES] = "thresholds"
-    hyper_quantizer: HyperQuantizer = "fitted"
+    hyper_quantizer: HyperQuantizer = "kept"
 
     def __post_init__(self):
         if not self.lambdas or any(value <= 0 for value in self.lambdas):

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import jax
@@ -85,10 +86,10 @@ def test_fitted_quantizers_are_in_order(curve):
 
 def test_seven_together_are_each_alone(model, tiny_params, crops):
     """Fitting K quantizers in one program gives what fitting each by itself gives, where β does not look at the gap."""
-    together = RefitSettings(lambdas=LAMBDAS, schedule="constant")
+    together = RefitSettings(lambdas=LAMBDAS, schedule="constant", hyper_quantizer="fitted")
     state, _ = run(model, tiny_params, together, crops, 3)
     for index, rd_lambda in ((0, LAMBDAS[0]), (2, LAMBDAS[2])):
-        alone, _ = run(model, tiny_params, RefitSettings(lambdas=(rd_lambda,), schedule="constant"), crops, 3)
+        alone, _ = run(model, tiny_params, dataclasses.replace(together, lambdas=(rd_lambda,)), crops, 3)
         for one, of_many in zip(
             jax.tree.leaves(alone.quantizers),
             jax.tree.leaves(pair(state.quantizers, slice(index, index + 1))),
