@@ -19,6 +19,8 @@ from lic_jax.images import image_paths, read_image
 from lic_jax.model import HyperpriorModel
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
+from lic_jax.quantization.fixed_rows import FixedPointRows
+from lic_jax.quantization.rows import Widening, middle_of
 from lic_jax.training.refit import Quantizers, evaluate_quantizers
 from lic_jax.zoo.bundle import Bundle
 
@@ -32,7 +34,17 @@ def fitted_quantizers(bundle: Bundle) -> Quantizers:
             jnp.stack([quantizer.thresholds * UNIT for quantizer in quantizers]),
         )
 
-    return Quantizers(stack(bundle.latent_quantizers), stack(bundle.hyper_quantizers))
+    first, hyper_latent = bundle.latent_quantizers[0], stack(bundle.hyper_quantizers)
+    if not isinstance(first, FixedPointRows):
+        return Quantizers(stack(bundle.latent_quantizers), hyper_latent, bin_edges=first.bin_edges)
+    latent = stack([quantizer.narrowest for quantizer in bundle.latent_quantizers])
+    dead_zones, reconstructions = (
+        jnp.stack([getattr(quantizer, name) * UNIT for quantizer in bundle.latent_quantizers])
+        for name in ("dead_zones", "reconstructions")
+    )
+    half_gap, spacing = middle_of(latent)
+    widening = Widening(dead_zones / half_gap[:, None], reconstructions / spacing[:, None], dead_zones.shape[1])
+    return Quantizers(latent, hyper_latent, widening, first.narrowest.bin_edges)
 
 
 def estimated_bytes(bundle: Bundle, image: np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ from lic_jax.images import RGB, read_image
 from lic_jax.quantization.fixed_point import RATE_UNITS
 from lic_jax.zoo.bundle import Bundle
 
+SHOWN_ROW = 20
+"""The scale index, of a scale of 1.3 steps, whose staircase is drawn where rows differ."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -89,11 +92,11 @@ def table_of(streams: Sequence[FilledStream]) -> str:
 
 
 def plot_staircases(bundle: Bundle, rates: tuple[float, ...], reach: float = 6.0) -> Figure:
-    """The quantizer of the latent at some rates, interpolated ones among them."""
+    """The quantizer of the latent at some rates, interpolated ones among them; of the rows, `SHOWN_ROW`'s."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     values = np.linspace(-reach, reach, 2001)
     for rate, shade in zip(rates, np.linspace(0.75, 0, len(rates)), strict=True):
-        quantizer, _ = bundle.quantizers_at(bundle.rate_units(rate))
+        quantizer = bundle.quantizers_at(bundle.rate_units(rate))[0].at_row(SHOWN_ROW)
         axes.plot(values, quantizer.levels()[quantizer.symbols(values)], color=str(shade), label=f"rate {rate:g}")
     axes.set(xlabel="latent − mean, steps of the anchor", ylabel="level", title="What changes from rate to rate")
     axes.legend(frameon=False)

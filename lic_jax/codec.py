@@ -265,14 +265,14 @@ class Codec(SymbolReader):
         streams = [self.unpack(data) for data in streams]
         pairs = [self.bundle.quantizers_at(stream.rate_units) for stream in streams]
         hyper_latents = [
-            hyper_quantizer.levels()[self.hyper_symbols(stream)]
+            hyper_quantizer.levels_of(self.hyper_symbols(stream))
             for stream, (_, hyper_quantizer) in zip(streams, pairs, strict=True)
         ]
         predictions = self._predict(self._variables, hyper_latents)
         latents = []
         for stream, (quantizer, _), (mean, index) in zip(streams, pairs, predictions, strict=True):
             symbols = decode(stream.latent, index.ravel(), self.tables(stream.rate_units).latent, stream.coder)
-            latents.append(mean + quantizer.levels()[symbols.reshape(mean.shape)])
+            latents.append(mean + quantizer.levels_of(symbols.reshape(mean.shape), index))
         images = self._decode(self._variables, latents)
         return [image[0, : stream.height, : stream.width] for stream, image in zip(streams, images, strict=True)]
 
@@ -295,7 +295,7 @@ class Codec(SymbolReader):
         return [
             ChosenSymbols(
                 *(analysed.height, analysed.width, rate_units),
-                *(quantizer.symbols(analysed.latent - mean), of_hyper, mean, index),
+                *(quantizer.symbols(analysed.latent - mean, index), of_hyper, mean, index),
             )
             for analysed, of_hyper, (mean, index) in zip(
                 batch, hyper_symbols, self._predictions(hyper_symbols, rate_units), strict=True
@@ -304,8 +304,8 @@ class Codec(SymbolReader):
 
     def _predictions(self, hyper_symbols: Sequence[np.ndarray], rate_units: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Means and table indexes of the latents beside hyper symbols."""
-        levels = self.bundle.quantizers_at(rate_units)[1].levels()
-        return self._predict(self._variables, [levels[symbols] for symbols in hyper_symbols])
+        _, hyper_quantizer = self.bundle.quantizers_at(rate_units)
+        return self._predict(self._variables, [hyper_quantizer.levels_of(symbols) for symbols in hyper_symbols])
 
     def _pack(self, chosen: ChosenSymbols, coder: str) -> bytes:
         """Codes symbols into a stream."""
@@ -326,14 +326,13 @@ class Codec(SymbolReader):
         starts = self._starts(batch, rate_units)
         found = search(self._model, self._variables, starts, self._operating_point(rate_units), settings)
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
-        middles, hyper_middles = quantizer.cell_middles(), hyper_quantizer.cell_middles()
         predictions = self._predictions([of_image.symbols.hyper_latent for of_image in found], rate_units)
         refined = [
             analysed._replace(
-                latent=mean + middles[of_image.symbols.latent],
-                hyper_latent=hyper_middles[of_image.symbols.hyper_latent],
+                latent=mean + quantizer.middles_of(of_image.symbols.latent, index),
+                hyper_latent=hyper_quantizer.middles_of(of_image.symbols.hyper_latent),
             )
-            for analysed, of_image, (mean, _) in zip(batch, found, predictions, strict=True)
+            for analysed, of_image, (mean, index) in zip(batch, found, predictions, strict=True)
         ]
         return [
             after
@@ -355,12 +354,14 @@ class Codec(SymbolReader):
     def _starts(self, batch: Sequence[Analysed], rate_units: int) -> list[Start]:
         """What a search begins with."""
         quantizer, hyper_quantizer = self.bundle.quantizers_at(rate_units)
-        levels, hyper_levels = quantizer.levels(), hyper_quantizer.levels()
         return [
             Start(
                 analysed.pixels,
                 Latents(analysed.latent, analysed.hyper_latent),
-                Latents(chosen.mean + levels[chosen.latent], hyper_levels[chosen.hyper_latent]),
+                Latents(
+                    chosen.mean + quantizer.levels_of(chosen.latent, chosen.table_index),
+                    hyper_quantizer.levels_of(chosen.hyper_latent),
+                ),
             )
             for analysed, chosen in zip(batch, self._choose(batch, rate_units), strict=True)
         ]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from lic_jax.entropy.scale_table import SCALE_COUNT
 from lic_jax.errors import LicError, unknown_name
 
 ARITHMETICS = ("float", "integer")
@@ -118,6 +119,11 @@ class ModelConfig:
     def has_hyper_latent(self) -> bool:
         """Whether a stream tells its receiver more about the latent's distribution than the model knows."""
         return self.prior == "hyperprior"
+
+    @property
+    def latent_tables(self) -> int:
+        """How many coding tables the latent has: one for each scale, or for each channel beside a factorized prior."""
+        return SCALE_COUNT if self.has_hyper_latent else self.latent_channels
 
     @property
     def is_exact(self) -> bool:

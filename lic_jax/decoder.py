@@ -107,7 +107,7 @@ class SymbolDecoder(SymbolReader):
     def _symbols(self, stream: bitstream.Stream):
         """The symbols of the hyper latent, the indexes of the latent's tables, and its symbols."""
         hyper_symbols = self.hyper_symbols(stream)
-        hyper_latent = self.bundle.quantizers_at(stream.rate_units)[1].levels()[hyper_symbols]
+        hyper_latent = self.bundle.quantizers_at(stream.rate_units)[1].levels_of(hyper_symbols)
         _, index, symbols = self._mean_index_and_symbols(stream, hyper_latent)
         return hyper_symbols, index, symbols
 
@@ -153,17 +153,18 @@ class Decoder(SymbolDecoder):
         """
         stream = self.unpack(data)
         quantizer, hyper_quantizer = self.bundle.quantizers_at(stream.rate_units)
-        hyper_latent = hyper_quantizer.levels()[self.hyper_symbols(stream)]
-        mean, _, symbols = self._mean_index_and_symbols(stream, hyper_latent)
-        return self._image(stream, hyper_latent, mean, symbols, quantizer.levels())
+        hyper_latent = hyper_quantizer.levels_of(self.hyper_symbols(stream))
+        mean, index, symbols = self._mean_index_and_symbols(stream, hyper_latent)
+        return self._image(stream, hyper_latent, mean, index, symbols, quantizer)
 
-    def _image(self, stream: bitstream.Stream, hyper_latent, mean, symbols, levels) -> RGB:
+    def _image(self, stream: bitstream.Stream, hyper_latent, mean, index, symbols, quantizer) -> RGB:
         _, rows, columns, _ = symbols.shape
         image = np.empty((rows * LATENT_STRIDE, columns * LATENT_STRIDE, 3), np.uint8)
         halo = self._transforms.synthesis_halo
         for kept, read, inside in bands(rows, columns * LATENT_STRIDE**2, halo):
             band_mean = self._means(hyper_latent, read) if mean is None else mean[:, read]
-            pixels = self._transforms.synthesize(band_mean + levels[symbols[:, read]])
+            residual = quantizer.levels_of(symbols[:, read], index[:, read])
+            pixels = self._transforms.synthesize(band_mean + residual)
             own = slice(LATENT_STRIDE * inside.start, LATENT_STRIDE * inside.stop)
             image[LATENT_STRIDE * kept.start : LATENT_STRIDE * kept.stop] = to_pixels(pixels[0, own])
         return image[: stream.height, : stream.width]

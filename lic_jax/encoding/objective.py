@@ -16,9 +16,11 @@ from jaxtyping import Array, Float, Int, UInt8
 from lic_jax.config import HYPER_STRIDE
 from lic_jax.entropy.tables import information
 from lic_jax.model import CodecModel, to_network_domain
-from lic_jax.quantization.fixed_point import FixedPointQuantizer
-from lic_jax.quantization.gumbel import level_below, nearest, position_between
+from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
+from lic_jax.quantization.fixed_rows import FixedPointRows
+from lic_jax.quantization.gumbel import level_below, position_between
 from lic_jax.quantization.rounding import straight_through
+from lic_jax.quantization.rows import moved_inward
 from lic_jax.transforms.buckets import cut_at_borders, zero_beyond
 
 
@@ -43,17 +45,42 @@ class Staircase:
     Thresholds play no part here: whoever counts the bits of both may choose either level.
 
     Attributes:
-      levels: in units of the anchor's quantization step.
+      levels: in units of the anchor's quantization step; where rows differ, those of the narrowest.
       code_lengths: bits of each symbol, a row a coding table.
+      reconstructions: how far each row moves its levels away from the middle one (`quantization.rows`), if it does.
     """
 
     levels: Float[Array, " T+1"]
     code_lengths: Float[Array, "tables T+1"]
+    reconstructions: Float[Array, " tables"] | None = None
 
     @classmethod
-    def of(cls, quantizer: FixedPointQuantizer, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
+    def of(cls, quantizer: FixedPointQuantizer | FixedPointRows, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
         """A codec's quantizer and the integer tables that its symbols are coded with."""
-        return cls(jnp.asarray(quantizer.levels()), jnp.asarray(information(tables), jnp.float32))
+        code_lengths = jnp.asarray(information(tables), jnp.float32)
+        if isinstance(quantizer, FixedPointQuantizer):
+            return cls(jnp.asarray(quantizer.levels()), code_lengths)
+        reconstructions = jnp.asarray(quantizer.reconstructions * UNIT, jnp.float32)
+        return cls(jnp.asarray(quantizer.narrowest.levels()), code_lengths, reconstructions)
+
+    def level(self, symbols: Int[Array, "*shape"], index: Array) -> Float[Array, "*shape"]:
+        """The level of each symbol in the row that its index, a whole number of any type, says."""
+        if self.reconstructions is None:
+            return self.levels[symbols]
+        sides = jnp.sign(2 * symbols + 1 - len(self.levels))
+        return self.levels[symbols] + sides * self.reconstructions[_row(index)]
+
+    def below(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
+        """The symbol of the lower of the two levels beside each value, or of the outermost two."""
+        if self.reconstructions is not None:
+            middle = self.levels[len(self.levels) // 2]
+            values = moved_inward(values, middle, self.reconstructions[_row(index)])
+        return level_below(self.levels, values)
+
+    def nearest(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
+        """The symbol of the level nearest to each value, wherever the thresholds are."""
+        below = self.below(values, index)
+        return below + (self.level(below + 1, index) - values < values - self.level(below, index))
 
     @property
     def spacing(self) -> Float[Array, ""]:
@@ -138,6 +165,10 @@ def rate_distortion(
     return RateDistortion(bpp + point.rd_lambda * mse, bpp, mse)
 
 
+def _row(index: Array) -> Int[Array, "*shape"]:
+    return jax.lax.stop_gradient(index).astype(jnp.int32)
+
+
 def hyper_table(hyper_latent: Array) -> Int[Array, "#batch #rows #columns hyper"]:
     """Which coding table a hyper latent's symbols have: their channel's."""
     return jnp.arange(hyper_latent.shape[-1])
@@ -151,7 +182,7 @@ def code_length(
     A scale index' neighbours are the tables of a smaller and of a larger scale.
     """
     table = staircase.code_lengths
-    row = jax.lax.stop_gradient(index).astype(jnp.int32)
+    row = _row(index)
     length = table[row, symbols]
     if not jnp.issubdtype(index.dtype, jnp.floating):
         return length
@@ -192,15 +223,13 @@ def nearest_solution(
 
     The cost is what a receiver will find, but for the container's bytes and the coder's overhead of some more.
     """
-    hyper_symbols = nearest(point.hyper_latent.levels, latents.hyper_latent)
-    hyper_latent = point.hyper_latent.levels[hyper_symbols]
+    table = hyper_table(latents.hyper_latent)
+    hyper_symbols = point.hyper_latent.nearest(latents.hyper_latent, table)
+    hyper_latent = point.hyper_latent.level(hyper_symbols, table)
     mean, index = predict(model, variables, images, hyper_latent)
-    symbols = nearest(point.latent.levels, latents.latent - mean)
-    bits = Latents(
-        code_length(point.latent, index, symbols),
-        code_length(point.hyper_latent, hyper_table(hyper_latent), hyper_symbols),
-    )
-    latent = mean + point.latent.levels[symbols]
+    symbols = point.latent.nearest(latents.latent - mean, index)
+    bits = Latents(code_length(point.latent, index, symbols), code_length(point.hyper_latent, table, hyper_symbols))
+    latent = mean + point.latent.level(symbols, index)
     decoded = decode(model, variables, images, latent)
     shown = jnp.round((jnp.clip(decoded, -0.5, 0.5) + 0.5) * 255) / 255 - 0.5
     cost = rate_distortion(images, point, bits, shown)
@@ -233,9 +262,10 @@ def relaxed_objective(
 
 
 def _relaxed(staircase: Staircase, values: Array, index: Array, weigh: Weigh) -> tuple[Array, Array]:
-    below = level_below(staircase.levels, jax.lax.stop_gradient(values))
-    weight = weigh(position_between(staircase.levels, values, below))
+    below = staircase.below(jax.lax.stop_gradient(values), index)
+    low, high = staircase.level(below, index), staircase.level(below + 1, index)
+    weight = weigh(position_between(low, high, values))
     mean = lambda low, high: low + weight * (high - low)
-    level = mean(staircase.levels[below], staircase.levels[below + 1])
+    level = mean(low, high)
     bits = mean(code_length(staircase, index, below), code_length(staircase, index, below + 1))
     return level, bits

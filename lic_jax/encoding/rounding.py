@@ -25,7 +25,6 @@ from lic_jax.encoding.objective import (
     squared_error,
 )
 from lic_jax.model import CodecModel
-from lic_jax.quantization.gumbel import nearest
 
 
 def gradient_and_gains(
@@ -55,22 +54,21 @@ def cheaper_latent(
     Returns:
       ŷ after the choices.
     """
-    levels = point.latent.levels
     mean, index = predict(model, variables, images, latents.hyper_latent)
-    symbols = nearest(levels, latents.latent - mean)
-    present, bits = levels[symbols], code_length(point.latent, index, symbols)
+    symbols = point.latent.nearest(latents.latent - mean, index)
+    present, bits = point.latent.level(symbols, index), code_length(point.latent, index, symbols)
     gradient, gains = gradient_and_gains(model, variables, images, mean + present)
 
     def cost_of(candidate: Int[Array, "batch h w latent"]) -> Float[Array, "batch h w latent"]:
-        change = levels[candidate] - present
+        change = point.latent.level(candidate, index) - present
         more_error = gradient * change + gains * change**2
         return code_length(point.latent, index, candidate) - bits + point.bits_per_error * more_error
 
-    below, above = jnp.maximum(symbols - 1, 0), jnp.minimum(symbols + 1, len(levels) - 1)
+    below, above = jnp.maximum(symbols - 1, 0), jnp.minimum(symbols + 1, len(point.latent.levels) - 1)
     cost_below, cost_above = cost_of(below), cost_of(above)
     neighbour = jnp.where(cost_below < cost_above, below, above)
     chosen = jnp.where(jnp.minimum(cost_below, cost_above) < 0, neighbour, symbols)
-    return mean + levels[chosen]
+    return mean + point.latent.level(chosen, index)
 
 
 @struct.dataclass

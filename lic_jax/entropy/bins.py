@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.errors import unknown_name
+from lic_jax.quantization.fixed_point import BIN_EDGES
 from lic_jax.quantization.stanh import STanH
 
 UNBOUNDED = 1e6
 """Stands for infinity: beyond every latent, yet gradients there are zeros and not NaN."""
 
-EdgeKind = Literal["thresholds", "midpoints"]
+EdgeKind = Literal[BIN_EDGES]
 
 
 def inner_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T"]:
@@ -26,7 +27,7 @@ def inner_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array,
     if kind == "midpoints":
         levels = quantizer.levels
         return (levels[1:] + levels[:-1]) / 2
-    raise unknown_name("kind of bin edges", kind, ("thresholds", "midpoints"))
+    raise unknown_name("kind of bin edges", kind, BIN_EDGES)
 
 
 def bin_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T+2"]:

@@ -1,7 +1,7 @@
 """Integer coding tables: how many of 2²⁴ equal parts of the coder's range each symbol owns.
 
 Derived by sender and receiver alike, from integers (thresholds) and float32 weights, in arithmetic that is exact
-everywhere (`entropy.exact`). A symbol k owns the prior's mass between its thresholds, F(b_{k+1}) − F(b_k), outermost
+everywhere (`entropy.exact`). A symbol k owns the prior's mass between its edges, F(e_{k+1}) − F(e_k), outermost
 bins running to infinity; every symbol owns at least one part, so whatever happens can be coded.
 """
 
@@ -11,7 +11,8 @@ from lic_jax.arrays import Float, Int
 from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
-from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
+from lic_jax.quantization.fixed_point import FixedPointQuantizer
+from lic_jax.quantization.fixed_rows import FixedPointRows
 
 PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS
@@ -39,14 +40,13 @@ def scale_table() -> Float[np.ndarray, "64"]:
     return SCALE_MIN * exact.exp(np.arange(SCALE_COUNT) * LOG_SCALE_STEP)
 
 
-def gaussian_tables(quantizer: FixedPointQuantizer) -> Int[np.ndarray, "64 T+1"]:
+def gaussian_tables(quantizer: FixedPointQuantizer | FixedPointRows) -> Int[np.ndarray, "64 T+1"]:
     """One table a scale index, for y − μ under a zero-mean Gaussian."""
-    edges = quantizer.thresholds * UNIT
-    return tables_of_cdf(exact.normal_cdf(edges[None, :] / scale_table()[:, None]))
+    return tables_of_cdf(exact.normal_cdf(quantizer.coding_edges() / scale_table()[:, None]))
 
 
 def factorized_tables(
-    prior: dict[str, Float[np.ndarray, "..."]], quantizer: FixedPointQuantizer
+    prior: dict[str, Float[np.ndarray, "..."]], quantizer: FixedPointQuantizer | FixedPointRows
 ) -> Int[np.ndarray, "channel T+1"]:
     """One table a channel, for a latent or hyper latent under its factorized prior.
 
@@ -55,8 +55,8 @@ def factorized_tables(
       quantizer: of the same.
     """
     channels = prior["bias_0"].shape[0]
-    edges = quantizer.thresholds * UNIT
-    hidden = [np.broadcast_to(edges, (channels, len(edges)))]
+    edges = quantizer.coding_edges()
+    hidden = [np.broadcast_to(edges, (channels, edges.shape[1]))]
     for layer in range(sum(name.startswith("matrix_") for name in prior)):
         matrix = exact.softplus(prior[f"matrix_{layer}"])
         bias = prior[f"bias_{layer}"].astype(np.float64)

@@ -6,29 +6,41 @@ differently from one machine to the next.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from lic_jax.arrays import Float, Int
-from lic_jax.errors import LicError
+from lic_jax.errors import LicError, unknown_name
 
 FRACTION_BITS = 12
 UNIT = 2.0**-FRACTION_BITS
 """What one integer of a threshold or a spacing is worth, in units of the anchor's quantization step."""
 
-_LIMIT = 1 << 24
+LIMIT = 1 << 24
 """Levels and thresholds stay below this many units, so that float32 holds each exactly."""
 
 RATE_UNITS = 256
 """A rate of 1, the distance between two fitted quantizers, in the units that a stream stores."""
 
 
+BIN_EDGES = ("thresholds", "midpoints")
+"""Where the bins begin and end whose mass codes a symbol: where it is decided, or halfway between levels."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FixedPointQuantizer:
-    """T components (T + 1 levels): spacings ≥ 1, thresholds strictly increasing, both int64 in units of 2⁻¹²."""
+    """T components (T + 1 levels), the same for all rows of the coding tables; `fixed_rows` has one that is not.
+
+    Attributes:
+      spacings: at least 1, int64 in units of 2⁻¹².
+      thresholds: strictly increasing, likewise.
+      bin_edges: what the coding tables take for the edges of a symbol's bin, one of `BIN_EDGES`.
+    """
 
     spacings: Int[np.ndarray, " T"]
     thresholds: Int[np.ndarray, " T"]
+    bin_edges: str = BIN_EDGES[0]
 
     def __post_init__(self):
         if len(self.spacings) != len(self.thresholds):
@@ -36,53 +48,103 @@ class FixedPointQuantizer:
                 f"a stored quantizer has {len(self.spacings)} spacings for {len(self.thresholds)} thresholds; "
                 "the weights file is damaged"
             )
-        if np.sum(np.abs(self.spacings)) >= _LIMIT or np.any(np.abs(self.thresholds) >= _LIMIT):
+        if np.sum(np.abs(self.spacings)) >= LIMIT or np.any(np.abs(self.thresholds) >= LIMIT):
             raise LicError("a stored quantizer reaches beyond ±2¹¹ steps; the weights file is damaged")
         if np.any(self.spacings < 1) or np.any(np.diff(self.thresholds) < 1):
             raise LicError("a stored quantizer has levels or thresholds out of order; the weights file is damaged")
+        if self.bin_edges not in BIN_EDGES:
+            raise unknown_name("kind of bin edges", self.bin_edges, BIN_EDGES)
 
     @property
     def symbol_count(self) -> int:
         """T + 1."""
         return len(self.spacings) + 1
 
+    def doubled_levels(self) -> Int[np.ndarray, " T+1"]:
+        """c_0 … c_T in units of 2⁻¹³."""
+        return 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings)
+
     def levels(self) -> Float[np.ndarray, " T+1"]:
         """c_0 … c_T as float32, exactly: multiples of 2⁻¹³ below 2¹¹."""
-        doubled = 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings)
-        return (doubled * (UNIT / 2)).astype(np.float32)
+        return (self.doubled_levels() * (UNIT / 2)).astype(np.float32)
 
-    def symbols(self, values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    def symbols(self, values: Float[np.ndarray, "*shape"], row=None) -> Int[np.ndarray, "*shape"]:
         """#{i : v > b_i} of each value, int32."""
         edges = (self.thresholds * UNIT).astype(np.float32)
         return np.searchsorted(edges, np.asarray(values, np.float32), side="left").astype(np.int32)
 
+    def at_row(self, row: int) -> "FixedPointQuantizer":
+        """A row's quantizer."""
+        return self
+
+    def levels_of(self, symbols: Int[np.ndarray, "*shape"], row=None) -> Float[np.ndarray, "*shape"]:
+        """The level of each symbol, float32."""
+        return self.levels()[symbols]
+
+    def middles_of(self, symbols: Int[np.ndarray, "*shape"], row=None) -> Float[np.ndarray, "*shape"]:
+        """The middle of each symbol's cell (`cell_middles`)."""
+        return self.cell_middles()[symbols]
+
+    def coding_edges(self) -> Float[np.ndarray, "1 T"]:
+        """The inner edges of the bins in every row of the coding tables, float64, exactly."""
+        if self.bin_edges == "thresholds":
+            return self.thresholds[None] * UNIT
+        return midpoints(self.doubled_levels())[None]
+
     def cell_middles(self) -> Float[np.ndarray, " T+1"]:
-        """For each symbol a value amid those that have it, which keeps it though the thresholds move a little.
+        """For each symbol a value amid those that have it (the function of this name)."""
+        return cell_middles(self.thresholds * UNIT)
 
-        Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
-        cell beyond.
-        """
-        edges = self.thresholds * UNIT
-        first, last = (edges[1] - edges[0], edges[-1] - edges[-2]) if len(edges) > 1 else (2.0, 2.0)
-        padded = np.concatenate([[edges[0] - first], edges, [edges[-1] + last]])
-        return ((padded[1:] + padded[:-1]) / 2).astype(np.float32)
+    def mixed_with(self, other: "FixedPointQuantizer", units: int) -> "FixedPointQuantizer":
+        """The quantizer `units`/256 of the way to another: linear in w and b, rounded down."""
+        return FixedPointQuantizer(
+            mixed(self.spacings, other.spacings, units), mixed(self.thresholds, other.thresholds, units), self.bin_edges
+        )
 
 
-def to_fixed_point(spacings: Float[np.ndarray, " T"], thresholds: Float[np.ndarray, " T"]) -> FixedPointQuantizer:
+def midpoints(doubled_levels: Int[np.ndarray, "*rows T+1"]) -> Float[np.ndarray, "*rows T"]:
+    """Halfway between levels in units of 2⁻¹³, float64, exactly."""
+    return (doubled_levels[..., 1:] + doubled_levels[..., :-1]) * (UNIT / 4)
+
+
+def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*rows T+1"]:
+    """For each symbol a value amid those that have it, which keeps it though the thresholds move a little, float32.
+
+    Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
+    cell beyond.
+    """
+    gaps = np.diff(edges, axis=-1) if edges.shape[-1] > 1 else np.full_like(edges, 2.0)
+    below, above = edges[..., :1] - gaps[..., :1], edges[..., -1:] + gaps[..., -1:]
+    padded = np.concatenate([below, edges, above], axis=-1)
+    return ((padded[..., 1:] + padded[..., :-1]) / 2).astype(np.float32)
+
+
+def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], units: int) -> Int[np.ndarray, "*shape"]:
+    """`units`/256 of the way from the first to the second, rounded down."""
+    return (first * (RATE_UNITS - units) + second * units) // RATE_UNITS
+
+
+def to_fixed_point(
+    spacings: Float[np.ndarray, " T"], thresholds: Float[np.ndarray, " T"], bin_edges: str = BIN_EDGES[0]
+) -> FixedPointQuantizer:
     """Rounds a fitted quantizer to integers, keeping spacings positive and thresholds in order."""
-    spacing_units = np.maximum(np.rint(np.asarray(spacings, np.float64) / UNIT).astype(np.int64), 1)
-    threshold_units = np.rint(np.asarray(thresholds, np.float64) / UNIT).astype(np.int64)
+    spacing_units = np.maximum(in_units(spacings), 1)
+    threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
-    return FixedPointQuantizer(spacing_units, np.maximum.accumulate(threshold_units - index) + index)
+    return FixedPointQuantizer(spacing_units, np.maximum.accumulate(threshold_units - index) + index, bin_edges)
+
+
+def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    """Rounded to units of 2⁻¹²."""
+    return np.rint(np.asarray(values, np.float64) / UNIT).astype(np.int64)
 
 
 def interpolate(first: FixedPointQuantizer, second: FixedPointQuantizer, units: int) -> FixedPointQuantizer:
     """The quantizer `units`/256 of the way from the first to the second: linear in w and b, rounded down."""
-    mix = lambda a, b: (a * (RATE_UNITS - units) + b * units) // RATE_UNITS
-    return FixedPointQuantizer(mix(first.spacings, second.spacings), mix(first.thresholds, second.thresholds))
+    return first.mixed_with(second, units)
 
 
-def at_rate(quantizers: list[FixedPointQuantizer], rate_units: int) -> FixedPointQuantizer:
+def at_rate(quantizers: Sequence[FixedPointQuantizer], rate_units: int) -> FixedPointQuantizer:
     """The quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
     whole, part = divmod(rate_units, RATE_UNITS)
     return quantizers[whole] if part == 0 else interpolate(quantizers[whole], quantizers[whole + 1], part)

@@ -25,10 +25,9 @@ def level_below(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) ->
 
 
 def position_between(
-    levels: Float[Array, " T+1"], values: Float[Array, "*shape"], below: Int[Array, "*shape"]
+    low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """p = (v − c_k)/(c_{k+1} − c_k), between 1e-5 and 1 − 1e-5; differentiable in the values."""
-    low, high = levels[below], levels[below + 1]
+    """p = (v − c_k)/(c_{k+1} − c_k) of levels c_k and c_{k+1}, between 1e-5 and 1 − 1e-5; differentiable."""
     return jnp.clip((values - low) / (high - low), CLIP, 1 - CLIP)
 
 
@@ -53,9 +52,3 @@ def upper_weight(
 def logistic_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
     """The difference of two standard Gumbel variables, in one draw."""
     return jax.random.logistic(key, shape)
-
-
-def nearest(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """The symbol of the level nearest to each value: what sampling comes to for τ → 0, wherever the thresholds are."""
-    middles = (levels[1:] + levels[:-1]) / 2
-    return jnp.searchsorted(middles, values, side="left", method="scan_unrolled")

@@ -16,34 +16,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.entropy.bins import bin_edges, hard_bins
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel, model_of, to_network_domain
 from lic_jax.quantization import annealing, stanh
 from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
-from lic_jax.quantization.stanh import STanH
+from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
+from lic_jax.quantization.rows import no_widening, offsets
 from lic_jax.training import data
 from lic_jax.training.klt import PATCH, optimal_step
-from lic_jax.training.objective import RateDistortion, bits, mean_squared_error, psnr
+from lic_jax.training.objective import RateDistortion, psnr
+from lic_jax.training.quantizer_objective import Quantizers, hard_objective, soft_objective
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 from lic_jax.transforms.integer import to_integers
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
-
-
-@struct.dataclass
-class Quantizers:
-    """The two quantizers of a rate: of the latent (its residual y − μ) and of the hyper latent."""
-
-    latent: STanH
-    hyper_latent: STanH
-
 
 _FINAL_GROWTH = 10.0
 """The schedules of the step alone end at this multiple of the initial β."""
@@ -78,101 +69,10 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
     hyper_components = settings.hyper_components if config.has_hyper_latent else 1
     hyper_latent = [stanh.uniform(hyper_components)] * len(settings.lambdas)
     stack = lambda quantizers: jax.tree.map(lambda *leaves: jnp.stack(leaves), *quantizers)
-    return Quantizers(stack(latent), stack(hyper_latent))
-
-
-def _soft_symbols(
-    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""]
-) -> tuple[Int[Array, "*shape"], Float[Array, "*shape"]]:
-    """The threshold nearest to each value and, by its tanh, how far beyond it the value is: (i, p in [0, 1]).
-
-    A value is symbol i with weight 1 − p and symbol i + 1 with weight p. All other tanh are saturated at the inverse
-    temperatures of a refit, so the mean of the two levels is s_β.
-    """
-    thresholds = quantizer.thresholds
-    above = jnp.clip(stanh.symbols(quantizer, jax.lax.stop_gradient(values)), 1, quantizer.components - 1)
-    nearer_below = values - thresholds[above - 1] < thresholds[above] - values
-    nearest = jnp.where(nearer_below, above - 1, above)
-    return nearest, (1 + jnp.tanh(inverse_temperature * (values - thresholds[nearest]))) / 2
-
-
-def _expected(table: Float[Array, " n"], index: Int[Array, "*shape"], weight: Float[Array, "*shape"]) -> Array:
-    """The mean of entries i and i + 1 of a table, the second with this weight."""
-    return table[index] + weight * (table[index + 1] - table[index])
-
-
-def _expected_bits(mass_between, edges: Float[Array, " T+2"], index, weight) -> Array:
-    """The mean code length of symbols i and i + 1."""
-    low, middle, high = edges[index], edges[index + 1], edges[index + 2]
-    return (1 - weight) * bits(mass_between(low, middle)) + weight * bits(mass_between(middle, high))
-
-
-def soft_objective(
-    model: CodecModel,
-    params: dict,
-    quantizers: Quantizers,
-    image: Float[Array, "batch height width 3"],
-    latent: Float[Array, "batch h w latent"],
-    hyper_latent: Float[Array, "batch h/4 w/4 hyper"],
-    rd_lambda: Float[Array, ""],
-    inverse_temperature: Float[Array, ""],
-) -> tuple[RateDistortion, Float[Array, ""]]:
-    """The objective of one pair of quantizers with soft decisions, and the latent's mean |s_β(v) − hard(v)|.
-
-    For β → ∞ it is the codec's own objective.
-    """
-    variables = {"params": params}
-    hyper_index, hyper_weight = _soft_symbols(quantizers.hyper_latent, hyper_latent, inverse_temperature)
-    soft_hyper = _expected(quantizers.hyper_latent.levels, hyper_index, hyper_weight)
-    hyper_bits = _expected_bits(
-        lambda low, high: model.apply(variables, low, high, method="hyper_mass"),
-        bin_edges(quantizers.hyper_latent),
-        hyper_index,
-        hyper_weight,
-    )
-    mean, table_index = model.apply(variables, soft_hyper, method="predict")
-    index, weight = _soft_symbols(quantizers.latent, latent - mean, inverse_temperature)
-    soft_residual = _expected(quantizers.latent.levels, index, weight)
-    latent_bits = _expected_bits(
-        lambda low, high: model.apply(variables, low, high, table_index, method="latent_mass"),
-        bin_edges(quantizers.latent),
-        index,
-        weight,
-    )
-    decoded = model.apply(variables, mean + soft_residual, method="decode")
-    gap = jnp.mean(jnp.abs(weight - jnp.round(weight)) * quantizers.latent.spacings[index])
-    return _rate_distortion(image, decoded, hyper_bits, latent_bits, rd_lambda), gap
-
-
-def hard_objective(
-    model: CodecModel,
-    params: dict,
-    quantizers: Quantizers,
-    image: Float[Array, "batch height width 3"],
-    latent: Float[Array, "batch h w latent"],
-    hyper_latent: Float[Array, "batch h/4 w/4 hyper"],
-    rd_lambda: Float[Array, ""],
-) -> RateDistortion:
-    """The objective with the decisions that a codec takes; rates are estimated from the priors."""
-    variables = {"params": params}
-    hyper_symbols = stanh.symbols(quantizers.hyper_latent, hyper_latent)
-    hyper_bins = hard_bins(bin_edges(quantizers.hyper_latent), hyper_symbols)
-    hyper_mass = model.apply(variables, *hyper_bins, method="hyper_mass")
-    hard_hyper = stanh.dequantize(quantizers.hyper_latent, hyper_symbols)
-    mean, table_index = model.apply(variables, hard_hyper, method="predict")
-    symbols = stanh.symbols(quantizers.latent, latent - mean)
-    bins = hard_bins(bin_edges(quantizers.latent), symbols)
-    mass = model.apply(variables, *bins, table_index, method="latent_mass")
-    decoded = model.apply(variables, mean + stanh.dequantize(quantizers.latent, symbols), method="decode")
-    return _rate_distortion(image, decoded, bits(hyper_mass), bits(mass), rd_lambda)
-
-
-def _rate_distortion(image, decoded, hyper_bits, latent_bits, rd_lambda) -> RateDistortion:
-    pixels = image.shape[1] * image.shape[2]
-    hyper_bpp = jnp.mean(jnp.sum(hyper_bits, axis=(1, 2, 3))) / pixels
-    bpp = hyper_bpp + jnp.mean(jnp.sum(latent_bits, axis=(1, 2, 3))) / pixels
-    mse = jnp.mean(mean_squared_error(decoded, image))
-    return RateDistortion(bpp + rd_lambda * mse, bpp, hyper_bpp, mse)
+    widening = None
+    if settings.row_knots:
+        widening = no_widening(config.latent_tables, settings.row_knots, (len(settings.lambdas),))
+    return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
 
 
 class RefitState(NamedTuple):
@@ -223,6 +123,8 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
         beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
 
         def total(quantizers):
+            if settings.hyper_quantizer == "kept":
+                quantizers = quantizers.replace(hyper_latent=jax.lax.stop_gradient(quantizers.hyper_latent))
             results, gaps = jax.vmap(
                 lambda pair, rd_lambda, step: soft_objective(
                     model, params, pair, image, latent, hyper_latent, rd_lambda, beta / step
@@ -249,11 +151,15 @@ def fit_quantizers(
 ) -> Quantizers:
     """Runs a refit over `settings.steps` batches of one shape, with a progress bar."""
     process = refit(model, params, settings, anchor_lambda, seed)
-    update = jax.jit(process.update, donate_argnums=0)
+    # The weights are an argument: as constants of the program they would be folded for a minute before the first step.
+    update = jax.jit(
+        lambda state, params, pixels: refit(model, params, settings, anchor_lambda, seed).update(state, pixels),
+        donate_argnums=0,
+    )
     state = process.init()
     progress = tqdm(itertools.islice(batches, settings.steps), total=settings.steps, desc=description, unit="step")
     for pixels in progress:
-        state, results = update(state, pixels)
+        state, results = update(state, params, pixels)
         bpp, quality = np.asarray(results.bpp), np.asarray(psnr(results.mse))
         progress.set_postfix_str(
             f"bpp {bpp[0]:.2f}–{bpp[-1]:.2f} psnr {quality[0]:.1f}–{quality[-1]:.1f} "
@@ -263,12 +169,21 @@ def fit_quantizers(
     return state.quantizers
 
 
-def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[FixedPointQuantizer, ...], tuple[FixedPointQuantizer, ...]]:
+def in_fixed_point(
+    quantizers: Quantizers,
+) -> tuple[tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...], tuple[FixedPointQuantizer, ...]]:
     """A stack of K fitted pairs as the integers that a codec uses: (of the latent, of the hyper latent)."""
-    return tuple(
-        tuple(map(to_fixed_point, np.asarray(stack.spacings), np.asarray(stack.thresholds)))
+    latent, hyper_latent = (
+        tuple(
+            to_fixed_point(spacings, thresholds, quantizers.bin_edges)
+            for spacings, thresholds in zip(np.asarray(stack.spacings), np.asarray(stack.thresholds), strict=True)
+        )
         for stack in (quantizers.latent, quantizers.hyper_latent)
     )
+    if quantizers.widening is None:
+        return latent, hyper_latent
+    of_rows = jax.vmap(offsets)(quantizers.latent, quantizers.widening)
+    return tuple(map(to_fixed_rows, latent, *map(np.asarray, of_rows))), hyper_latent
 
 
 class RateDistortionCurve(NamedTuple):

@@ -1,10 +1,11 @@
 """What decides a training's and a refit's result, as data. No framework is imported here: the command line reads it."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
+from lic_jax.quantization.fixed_point import BIN_EDGES
 
 LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 """The trade-offs of the published models, low rate first."""
@@ -14,6 +15,10 @@ SCHEDULES = ("constant", "linear", "exponential", "gap", "stochastic_gap")
 
 Relaxation = Literal["mixed", "noise"]
 """What stands in for quantization in training: noise for the rate and hard values for the synthesis, or noise alone."""
+
+
+HyperQuantizer = Literal["fitted", "kept"]
+"""Whether the hyper latent's quantizer learns."""
 
 
 def _check_crop_size(crop_size: int) -> None:
@@ -94,6 +99,11 @@ class RefitSettings:
       inverse_temperature: the initial β, in units of 1/step of each quantizer's start.
       gap_rate: β grows by this times the gap each step, for the schedules that look at it.
       schedule: how β grows, one of `SCHEDULES`.
+      row_knots: how many numbers say how dead zones, and as many how levels, differ from row to row of the latent's
+        coding tables (`quantization.rows`), 2 or more; 0 is the same quantizer for all rows.
+      bin_edges: what coding tables take for the edges of a symbol's bin: "thresholds", where it is decided, or
+        "midpoints" between levels.
+      hyper_quantizer: "fitted", or "kept" as it starts, uniform with step 1.
     """
 
     lambdas: tuple[float, ...] = LAMBDAS
@@ -107,6 +117,9 @@ class RefitSettings:
     inverse_temperature: float = 10.0
     gap_rate: float = 15.0
     schedule: str = "gap"
+    row_knots: int = 8
+    bin_edges: Literal[BIN_EDGES] = "thresholds"
+    hyper_quantizer: HyperQuantizer = "kept"
 
     def __post_init__(self):
         if not self.lambdas or any(value <= 0 for value in self.lambdas):
@@ -118,5 +131,15 @@ class RefitSettings:
             raise LicError(f"steps {self.steps} and batch size {self.batch_size} must be 1 or more; raise them")
         if self.inverse_temperature < 1:
             raise LicError(f"inverse temperature {self.inverse_temperature} is too soft to fit with; use 1 or more")
+        if self.row_knots < 0 or self.row_knots == 1:
+            raise LicError(f"row knots {self.row_knots} give no line to interpolate; use 0 for none, or 2 or more")
+        if self.row_knots and self.latent_components % 2:
+            raise LicError(
+                f"latent components {self.latent_components} make no level in the middle, which row knots need; "
+                f"use {self.latent_components + 1}, or row knots 0"
+            )
+        for name, known in (("bin_edges", BIN_EDGES), ("hyper_quantizer", get_args(HyperQuantizer))):
+            if getattr(self, name) not in known:
+                raise unknown_name(name.replace("_", " "), getattr(self, name), known)
         if self.schedule not in SCHEDULES:
             raise unknown_name("annealing schedule", self.schedule, SCHEDULES)

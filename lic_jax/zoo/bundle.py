@@ -12,8 +12,10 @@ import numpy as np
 
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.quantization.fixed_point import RATE_UNITS, FixedPointQuantizer, at_rate
+from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, FixedPointQuantizer, at_rate
+from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.transforms.integer import check_integers
+from lic_jax.zoo.quantizer_arrays import stack, stack_rows, unstack, unstack_rows
 from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, sha256, unflatten
 
 RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
@@ -21,6 +23,9 @@ RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
 
 _SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_input")
 """What of a configuration concerns the sender alone."""
+
+_BIN_EDGES_ENTRY = "bin_edges"
+"""The metadata's entry for other edges of bins than thresholds."""
 
 _HALF_PRECISION_FROM = 1024
 """Kernels of at least this many weights are stored in half precision, or as bytes if that is what they are."""
@@ -35,7 +40,7 @@ class Bundle:
       params: the anchor's weights, float32; `RECEIVER_PARTS` alone if `load_receiver` read them.
       rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
-      latent_quantizers, hyper_quantizers: one of each per fitted rate.
+      latent_quantizers, hyper_quantizers: one of each per fitted rate; all of the latent's are of one kind.
       fingerprint: 4 bytes of a hash over what a receiver computes with: its share of configuration and weights, and
         the quantizers.
     """
@@ -44,7 +49,7 @@ class Bundle:
     params: dict
     rd_lambda: float
     lambdas: tuple[float, ...]
-    latent_quantizers: tuple[FixedPointQuantizer, ...]
+    latent_quantizers: tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...]
     hyper_quantizers: tuple[FixedPointQuantizer, ...]
     fingerprint: bytes
 
@@ -68,7 +73,7 @@ class Bundle:
         fitted = np.arange(len(self.lambdas)) * RATE_UNITS
         return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
 
-    def quantizers_at(self, rate_units: int) -> tuple[FixedPointQuantizer, FixedPointQuantizer]:
+    def quantizers_at(self, rate_units: int) -> tuple[FixedPointQuantizer | FixedPointRows, FixedPointQuantizer]:
         """The quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
 
@@ -88,23 +93,18 @@ def _stored(leaf: np.ndarray) -> np.ndarray:
     return as_bytes if np.array_equal(as_bytes, leaf) else leaf.astype(np.float16)
 
 
-def _fingerprint(config: str, tree: dict) -> bytes:
+def _fingerprint(metadata: dict[str, str], tree: dict) -> bytes:
     """The hash that docs/bitstream.md specifies.
 
     Args:
-      config: the configuration's JSON text.
+      metadata: the configuration's JSON text, and what else of the file's metadata a receiver computes with.
       tree: params and quantizers as they are stored; the sender's parts are passed over.
     """
-    entries = {name: value for name, value in json.loads(config).items() if name not in _SENDER_ENTRIES}
+    entries = {name: value for name, value in json.loads(metadata["config"]).items() if name not in _SENDER_ENTRIES}
+    if _BIN_EDGES_ENTRY in metadata:
+        entries[_BIN_EDGES_ENTRY] = metadata[_BIN_EDGES_ENTRY]
     parts = {name: tree["params"][name] for name in RECEIVER_PARTS if name in tree["params"]}
     return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
-
-
-def _stack(quantizers) -> dict[str, np.ndarray]:
-    return {
-        "spacings": np.stack([quantizer.spacings for quantizer in quantizers]).astype(np.int32),
-        "thresholds": np.stack([quantizer.thresholds for quantizer in quantizers]).astype(np.int32),
-    }
 
 
 def save_bundle(
@@ -113,21 +113,22 @@ def save_bundle(
     params: dict,
     rd_lambda: float,
     lambdas: tuple[float, ...],
-    latent_quantizers: tuple[FixedPointQuantizer, ...],
+    latent_quantizers: tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...],
     hyper_quantizers: tuple[FixedPointQuantizer, ...],
 ) -> None:
     """Writes a codec's model as safetensors."""
     tree = {
         "params": unflatten({name: _stored(leaf) for name, leaf in flatten(params).items()}),
-        "quantizers": {"latent": _stack(latent_quantizers), "hyper_latent": _stack(hyper_quantizers)},
+        "quantizers": {"latent": stack_rows(latent_quantizers), "hyper_latent": stack(hyper_quantizers)},
     }
     metadata = {
         "config": config.to_json(),
         "rd_lambda": repr(rd_lambda),
         "lambdas": json.dumps(list(lambdas)),
-        "fingerprint": _fingerprint(config.to_json(), tree).hex(),
     }
-    save_weights(path, tree, metadata)
+    if hyper_quantizers[0].bin_edges != BIN_EDGES[0]:
+        metadata[_BIN_EDGES_ENTRY] = hyper_quantizers[0].bin_edges
+    save_weights(path, tree, {**metadata, "fingerprint": _fingerprint(metadata, tree).hex()})
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -159,7 +160,7 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
     config = ModelConfig.from_json(metadata["config"])
     if not isinstance(tree.get("params"), dict):
         raise LicError(f"{path} is damaged (it holds no weights); copy it again")
-    fingerprint = _fingerprint(metadata["config"], tree)
+    fingerprint = _fingerprint(metadata, tree)
     if fingerprint.hex() != metadata["fingerprint"]:
         raise LicError(
             f"{path} is damaged (its fingerprint is not that of what a receiver computes with); copy it again"
@@ -175,18 +176,14 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         check_integers(params["hyper_synthesis"])
     try:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
-        quantizers = {
-            name: tuple(
-                FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64))
-                for spacings, thresholds in zip(stack["spacings"], stack["thresholds"], strict=True)
-            )
-            for name, stack in ((name, tree["quantizers"][name]) for name in ("latent", "hyper_latent"))
-        }
+        bin_edges, stacks = metadata.get(_BIN_EDGES_ENTRY, BIN_EDGES[0]), tree["quantizers"]
+        latent_quantizers = unstack_rows(stacks["latent"], bin_edges, config.latent_tables)
+        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges)
     except LicError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise LicError(f"{path} is damaged ({error!r}); copy it again") from error
-    counts = {len(lambdas), len(quantizers["latent"]), len(quantizers["hyper_latent"])}
+    counts = {len(lambdas), len(latent_quantizers), len(hyper_quantizers)}
     if len(counts) != 1:
         raise LicError(
             f"{path} is damaged (its numbers of rates and quantizers, {sorted(counts)}, differ); copy it again"
@@ -196,8 +193,8 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         params,
         rd_lambda,
         lambdas,
-        quantizers["latent"],
-        quantizers["hyper_latent"],
+        latent_quantizers,
+        hyper_quantizers,
         fingerprint,
     )
 

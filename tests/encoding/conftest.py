@@ -31,7 +31,7 @@ def problem(codec, images):
     """What every function of `encoding` begins with, and the symbols of encoding in one shot."""
     analysed = codec._analyse(images)
     chosen = codec._choose(analysed, RATE_UNITS)
-    levels, hyper_levels = (quantizer.levels() for quantizer in codec.bundle.quantizers_at(RATE_UNITS))
+    quantizer, hyper_quantizer = codec.bundle.quantizers_at(RATE_UNITS)
     pixels = np.zeros((2, 64, 128, 3), np.uint8)
     for position, image in enumerate(images):
         pixels[position, : image.shape[0], : image.shape[1]] = image
@@ -41,7 +41,8 @@ def problem(codec, images):
         jnp.array([image.shape[:2] for image in images]),
         Latents(together(a.latent for a in analysed), together(a.hyper_latent for a in analysed)),
         Latents(
-            together(c.mean + levels[c.latent] for c in chosen), together(hyper_levels[c.hyper_latent] for c in chosen)
+            together(c.mean + quantizer.levels_of(c.latent, c.table_index) for c in chosen),
+            together(hyper_quantizer.levels_of(c.hyper_latent) for c in chosen),
         ),
     )
     return SimpleNamespace(

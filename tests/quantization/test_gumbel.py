@@ -16,7 +16,7 @@ def test_a_value_lies_between_its_two_levels_at_its_position(values):
     values = np.array(values, np.float32)
     below = np.asarray(level_below(LEVELS, values))
     assert np.all((LEVELS[below] <= values) & (values <= LEVELS[below + 1]))
-    position = np.asarray(position_between(LEVELS, values, below))
+    position = np.asarray(position_between(LEVELS[below], LEVELS[below + 1], values))
     np.testing.assert_allclose(LEVELS[below] + position * np.diff(LEVELS)[below], values, atol=1e-4)
 
 
@@ -24,7 +24,7 @@ def test_values_beyond_all_levels_stay_at_the_last_pair():
     values = jnp.array([-50.0, -4.0, 3.0, 50.0])
     below = level_below(LEVELS, values)
     np.testing.assert_array_equal(below, [0, 0, 3, 3])
-    position = position_between(LEVELS, values, below)
+    position = position_between(LEVELS[below], LEVELS[below + 1], values)
     np.testing.assert_allclose(position, [0, 0, 1, 1], atol=2e-5)
 
 

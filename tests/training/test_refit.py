@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import jax
@@ -41,11 +42,36 @@ def pair(quantizers, index):
     return jax.tree.map(lambda leaf: leaf[index], quantizers)
 
 
-def test_a_refit_lowers_every_objective(model, tiny_params, crops, curve):
+def test_a_refit_lowers_every_objective_and_so_do_its_rows(model, tiny_params, crops, curve):
     start = start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01)
     before_bpp, before_mse = evaluate_quantizers(model, tiny_params, start, crops, LAMBDAS, 8)
     after_bpp, after_mse = evaluate_quantizers(model, tiny_params, curve.quantizers, crops, LAMBDAS, 8)
     assert np.all(after_bpp + LAMBDAS * after_mse < before_bpp + LAMBDAS * before_mse)
+    alike = curve.quantizers.replace(widening=None)
+    alike_bpp, alike_mse = evaluate_quantizers(model, tiny_params, alike, crops, LAMBDAS, 8)
+    assert np.all(after_bpp + LAMBDAS * after_mse < alike_bpp + LAMBDAS * alike_mse)
+
+
+def test_a_kept_hyper_quantizer_stays_uniform(model, tiny_params, crops):
+    settings = RefitSettings(lambdas=LAMBDAS[:1], latent_components=14, hyper_components=14, hyper_quantizer="kept")
+    state, _ = run(model, tiny_params, settings, crops, 2)
+    start = start_quantizers(model.config, settings, 0.01)
+    np.testing.assert_array_equal(state.quantizers.hyper_latent.thresholds, start.hyper_latent.thresholds)
+    assert np.any(state.quantizers.latent.thresholds != start.latent.thresholds)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"row_knots": 1}, "row knots 1"),
+        ({"row_knots": 4, "latent_components": 127}, "use 128"),
+        ({"bin_edges": "middles"}, "bin edges"),
+        ({"hyper_quantizer": "gone"}, "hyper quantizer"),
+    ],
+)
+def test_options_that_cannot_be_are_named(change, message):
+    with pytest.raises(LicError, match=message):
+        RefitSettings(**change)
 
 
 def test_the_curve_is_monotone(curve):
@@ -60,7 +86,8 @@ def test_fitted_quantizers_are_in_order(curve):
 
 def test_many_together_are_each_alone(model, tiny_params, crops):
     """Fitting K quantizers in one program gives what fitting each by itself gives, where β does not look at the gap."""
-    fit = lambda lambdas: run(model, tiny_params, RefitSettings(lambdas=lambdas, schedule="constant"), crops, 3)[0]
+    settings = RefitSettings(lambdas=LAMBDAS, schedule="constant", hyper_quantizer="fitted")
+    fit = lambda lambdas: run(model, tiny_params, dataclasses.replace(settings, lambdas=lambdas), crops, 3)[0]
     together, alone = fit(LAMBDAS), fit(LAMBDAS[1:2])
     for one, of_many in zip(
         jax.tree.leaves(alone.quantizers), jax.tree.leaves(pair(together.quantizers, slice(1, 2))), strict=True
@@ -101,7 +128,7 @@ def test_the_analysis_runs_once_a_batch(model, tiny_params, crops, lambdas):
 
 
 def test_fixed_point_keeps_the_curve(model, tiny_params, crops, curve):
-    latent, hyper_latent = in_fixed_point(curve.quantizers)
+    latent, hyper_latent = in_fixed_point(curve.quantizers.replace(widening=None))
     for stack, quantizers in ((curve.quantizers.latent, latent), (curve.quantizers.hyper_latent, hyper_latent)):
         for index, quantizer in enumerate(quantizers):
             np.testing.assert_allclose(quantizer.thresholds / 4096, stack.thresholds[index], atol=2e-4)

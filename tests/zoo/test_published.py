@@ -109,8 +109,9 @@ def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(re
     hyper_symbols, symbols = Decoder(bundle).symbols(codec.code(analysed, 0))
     np.testing.assert_array_equal(hyper_symbols, bundle.hyper_quantizers[0].symbols(analysed.hyper_latent))
     hyper_latent = bundle.hyper_quantizers[0].levels()[hyper_symbols]
-    mean, _ = integer_hyper_synthesis(np, integers, config)(hyper_latent)
-    np.testing.assert_array_equal(symbols, bundle.latent_quantizers[0].symbols(analysed.latent - mean))
+    mean, index = integer_hyper_synthesis(np, integers, config)(hyper_latent)
+    quantizer = bundle.latent_quantizers[0]
+    np.testing.assert_array_equal(symbols, quantizer.symbols(analysed.latent - mean, index.astype(int)))
 
 
 def test_any_published_transforms_have_a_configuration():

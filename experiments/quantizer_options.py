@@ -1,0 +1,211 @@
+"""What does each option of the quantizers buy, against the same fit without it?
+
+    python experiments/quantizer_options.py PHOTOGRAPHS
+
+Quantizers are fitted to a model's frozen weights once plainly and once for each option, with the same
+crops and steps and from the same start, and measured by real streams of photographs that are held out of the folder.
+Writes results/quantizer_options.csv, a row an option and λ, and results/quantizer_options.png. A fit whose model lies
+in `--folder` is not made again, so the same command goes on where it was; `--steps` and its like scale it up. So short
+a fit has not converged: what it tells apart are options that learn soon.
+"""
+
+import dataclasses
+import hashlib
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from equal_training import EqualTraining, bd_rate_of, held_out_photographs
+from tqdm import tqdm
+
+from lic_jax import zoo
+from lic_jax.cli import exit_code_of
+from lic_jax.codec import Codec
+from lic_jax.errors import LicError, unknown_name
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.metrics import mean_squared_error, psnr
+from lic_jax.files import make_folder
+from lic_jax.model import model_of
+from lic_jax.training import data
+from lic_jax.training.refit import fit_quantizers, in_fixed_point
+from lic_jax.training.settings import RefitSettings
+from lic_jax.zoo.bundle import load_bundle, save_bundle
+
+PLAIN = "plain"
+"""The fit that the others are measured against."""
+
+OPTIONS = {
+    PLAIN: {},
+    "rows": {"row_knots": 8},
+    "rows of 16 knots": {"row_knots": 16},
+    "midpoints": {"bin_edges": "midpoints"},
+    "z kept": {"hyper_quantizer": "kept"},
+    "rows, z kept": {"row_knots": 8, "hyper_quantizer": "kept"},
+    "126 components for y": {"latent_components": 126},
+    "62 components for z": {"hyper_components": 62},
+}
+"""What each option changes of the plain fit: no rows, bins from thresholds, both quantizers fitted."""
+
+_PLAIN_SETTINGS = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to compare and where to write.
+
+    Attributes:
+      images: a folder of photographs; some of them are held out and measured.
+      start: the model whose weights are frozen: one that ships, or a file.
+      options: of `OPTIONS`; "plain" is always there.
+      lambdas: the trade-offs; a BD-rate needs four.
+      steps: of each fit.
+      learning_rate: twice a refit's, for it has few steps.
+      crop_size: side of the crops, a multiple of 64.
+      batch_size: crops a step.
+      held_out: the fraction of the photographs that is not fitted to, as in the trainings.
+      measured: how many of those are measured.
+      seed: of the crops.
+      folder: where fitted models are kept.
+      out: the folder of the CSV and the picture.
+    """
+
+    images: tyro.conf.Positional[Path]
+    start: str = zoo.DEFAULT
+    options: tuple[str, ...] = ("rows", "z kept", "midpoints", "rows, z kept")
+    lambdas: tuple[float, ...] = (0.0025, 0.005, 0.02, 0.08)
+    steps: int = 40
+    learning_rate: float = 2e-2
+    crop_size: int = 128
+    batch_size: int = 2
+    held_out: float = 0.05
+    measured: int = 8
+    seed: int = 0
+    folder: Path = Path("runs/quantizer_options")
+    out: Path = Path("results")
+
+    def __post_init__(self):
+        for option in self.options:
+            if option not in OPTIONS:
+                raise unknown_name("option", option, tuple(OPTIONS))
+        self.refit_settings(PLAIN)
+
+    def refit_settings(self, option: str) -> RefitSettings:
+        """How an option's quantizers are fitted."""
+        shared = ("lambdas", "steps", "learning_rate", "crop_size", "batch_size", "seed")
+        return RefitSettings(**{name: getattr(self, name) for name in shared}, **{**_PLAIN_SETTINGS, **OPTIONS[option]})
+
+
+class OptionPoint(NamedTuple):
+    """A row of quantizer_options.csv: means over the photographs; `bpp` counts the bytes of real streams.
+
+    `objective` is bpp + λ·MSE; `change_percent` is its own against the plain fit's, `bd_rate_percent` the whole
+    curve's.
+    """
+
+    option: str
+    rd_lambda: float
+    bpp: float
+    psnr_db: float
+    objective: float
+    change_percent: float
+    bd_rate_percent: float
+
+
+def fitted_model(settings: Settings, option: str) -> Path:
+    """The file of an option's model, fitted if need be."""
+    start = load_bundle(zoo.path_of(settings.start))
+    refit_settings = settings.refit_settings(option)
+    identity = repr((refit_settings, settings.held_out, start.fingerprint, settings.images.resolve()))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    path = settings.folder / f"{option.replace(' ', '_').replace(',', '')}_{digest}.safetensors"
+    if not path.exists():
+        photographs, _ = data.load_folder(settings.images, settings.held_out, settings.crop_size)
+        batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
+        config, model = start.config, model_of(start.config)
+        quantizers = fit_quantizers(
+            model, start.params, batches, refit_settings, start.rd_lambda, settings.seed, f"refit {option}"
+        )
+        make_folder(settings.folder)
+        save_bundle(path, config, start.params, start.rd_lambda, settings.lambdas, *in_fixed_point(quantizers))
+    return path
+
+
+def measured_points(option: str, codec: Codec, photographs: dict) -> list[OptionPoint]:
+    """A model at its fitted rates, not yet compared."""
+    measured = []
+    for image in tqdm(photographs.values(), desc=f"measure {option}", unit="image"):
+        analysed = codec.analyse(image)
+        streams = [codec.code(analysed, rate) for rate in range(len(codec.bundle.lambdas))]
+        decoded = codec.decompress_batch(streams)
+        measured.append(
+            [
+                (8 * len(stream) / image[..., 0].size, psnr(shown, image), mean_squared_error(shown, image))
+                for stream, shown in zip(streams, decoded, strict=True)
+            ]
+        )
+    means = np.mean(measured, axis=0).tolist()
+    return [
+        OptionPoint(option, rd_lambda, bpp, psnr_db, bpp + rd_lambda * mse, 0.0, 0.0)
+        for rd_lambda, (bpp, psnr_db, mse) in zip(codec.bundle.lambdas, means, strict=True)
+    ]
+
+
+def compared(points: list[OptionPoint], plain: list[OptionPoint]) -> list[OptionPoint]:
+    """An option's rows, against the plain fit's."""
+    bd_rate = bd_rate_of(points, plain)
+    return [
+        point._replace(change_percent=100 * (point.objective / reference.objective - 1), bd_rate_percent=bd_rate)
+        for point, reference in zip(points, plain, strict=True)
+    ]
+
+
+def draw(rows: list[OptionPoint], path: Path) -> None:
+    """By how much each option changes bpp + λ·MSE, a line an option."""
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    options = [option for option in dict.fromkeys(row.option for row in rows) if option != PLAIN]
+    styles = [(shade, marker) for marker in "os^" for shade in ("0", "0.35", "0.6")]
+    for option, (shade, marker) in zip(options, styles, strict=False):
+        own = [row for row in rows if row.option == option]
+        label = f"{option}: BD-rate {own[0].bd_rate_percent:+.1f} %"
+        axes.plot([r.rd_lambda for r in own], [r.change_percent for r in own], marker=marker, color=shade, label=label)
+    axes.axhline(0, color="0.8", linewidth=1, zorder=0)
+    axes.set(
+        xscale="log", xlabel="λ (low rate left)", ylabel="change of bpp + λ·MSE in % (file sizes)",
+        title="What options of the quantizers change, against the plain fit",
+    )  # fmt: skip
+    lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
+    axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    training = EqualTraining(held_out=settings.held_out, measured=settings.measured)
+    photographs = held_out_photographs(training, settings.images)
+    make_folder(settings.out)
+    rows: list[OptionPoint] = []
+    for option in dict.fromkeys((PLAIN, *settings.options)):
+        points = measured_points(option, Codec(load_bundle(fitted_model(settings, option))), photographs)
+        rows += compared(points, rows[: len(points)] or points)
+        write_csv(settings.out / "quantizer_options.csv", rows)
+        changes = "  ".join(f"{row.change_percent:+.2f} %" for row in rows[-len(points) :])
+        print(f"{option}: BD-rate {rows[-1].bd_rate_percent:+.2f} %, bpp + λ·MSE by λ {changes}", flush=True)
+    draw(rows, settings.out / "quantizer_options.png")
+    print(f"{settings.out / 'quantizer_options.csv'} and {settings.out / 'quantizer_options.png'} written")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except LicError as error:
+        sys.exit(exit_code_of(error))
