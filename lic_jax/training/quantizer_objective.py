@@ -70,14 +70,16 @@ def soft_objective(
     hyper_latent: Float[Array, "batch h/4 w/4 hyper"],
     rd_lambda: Float[Array, ""],
     inverse_temperature: Float[Array, ""],
+    hyper_inverse_temperature: Float[Array, ""] | float | None = None,
 ) -> tuple[RateDistortion, Float[Array, ""]]:
     """The objective of one pair of quantizers with soft decisions, and the latent's mean |s_β(v) − hard(v)|.
 
-    For β → ∞ it is the codec's own objective.
+    For β → ∞ it is the codec's own objective. The hyper latent has the same β unless another is given.
     """
     variables = {"params": params}
     hyper_quantizer = QuantizerOfRows(quantizers.hyper_latent)
-    hyper_index, hyper_weight = _soft_symbols(hyper_quantizer, hyper_latent, inverse_temperature)
+    hyper_beta = inverse_temperature if hyper_inverse_temperature is None else hyper_inverse_temperature
+    hyper_index, hyper_weight = _soft_symbols(hyper_quantizer, hyper_latent, hyper_beta)
     soft_hyper = _expected_level(hyper_quantizer, hyper_index, hyper_weight)
     hyper_mass = lambda low, high: model.apply(variables, low, high, method="hyper_mass")
     hyper_bits = _expected_bits(hyper_mass, hyper_quantizer, quantizers.bin_edges, hyper_index, hyper_weight)

@@ -85,6 +85,10 @@ class RefitState(NamedTuple):
     gap: Float[Array, ""]
 
 
+_DECIDED = 1e6
+"""A β at which nothing is soft."""
+
+
 class Refit(NamedTuple):
     """A refit as two pure functions, like an optax transformation."""
 
@@ -123,12 +127,16 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
         beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
 
         def total(quantizers):
-            if settings.hyper_quantizer == "kept":
-                quantizers = quantizers.replace(hyper_latent=jax.lax.stop_gradient(quantizers.hyper_latent))
+            hyper_beta, over_pairs = None, 0
+            if settings.hyper_quantizer == "kept":  # one for all, and as it decides: what it predicts is shared, too
+                one = jax.tree.map(lambda stack: jax.lax.stop_gradient(stack[0]), quantizers.hyper_latent)
+                hyper_beta, over_pairs = _DECIDED, quantizers.replace(latent=0, hyper_latent=None, widening=0)
+                quantizers = quantizers.replace(hyper_latent=one)
             results, gaps = jax.vmap(
                 lambda pair, rd_lambda, step: soft_objective(
-                    model, params, pair, image, latent, hyper_latent, rd_lambda, beta / step
-                )
+                    model, params, pair, image, latent, hyper_latent, rd_lambda, beta / step, hyper_beta
+                ),
+                in_axes=(over_pairs, 0, 0),
             )(quantizers, lambdas, steps)
             return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
 
