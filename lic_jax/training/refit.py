@@ -186,13 +186,21 @@ class RefitState(NamedTuple):
 
 
 class Refit(NamedTuple):
-    """A refit as two pure functions, like an optax transformation."""
+    """A refit as pure functions, like an optax transformation; `update_encoded` is `update` after the analysis."""
 
     init: Callable[[], RefitState]
     update: Callable[[RefitState, Array], tuple[RefitState, RateDistortion]]
+    update_encoded: Callable[[RefitState, Array, Array, Array], tuple[RefitState, RateDistortion]]
 
 
-def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambda: float, seed: int = 0) -> Refit:
+def refit(
+    model: CodecModel,
+    params: dict,
+    settings: RefitSettings,
+    anchor_lambda: float,
+    seed: int = 0,
+    start: Quantizers | None = None,
+) -> Refit:
     """How K quantizers are fitted to a frozen anchor.
 
     Args:
@@ -200,10 +208,12 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
       settings: what to fit.
       anchor_lambda: the λ for which step 1 is right; it decides where the quantizers start.
       seed: of the stochastic annealing.
+      start: a stack of K pairs to begin with, of any number of components; uniform ones if None.
 
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
-      and the K soft objectives. The analysis runs once an update.
+      and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
+      latent, hyper_latent)`, for who fits often to the same crops.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -211,15 +221,20 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
     schedule = SCHEDULES[settings.schedule](settings)
 
     def init() -> RefitState:
-        quantizers = start_quantizers(model.config, settings, anchor_lambda)
+        quantizers = start_quantizers(model.config, settings, anchor_lambda) if start is None else start
         return RefitState(
             jnp.zeros((), jnp.int32), quantizers, optimizer.init(quantizers), schedule.init(), jnp.zeros(())
         )
 
     def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
         image = to_network_domain(pixels)
         latent, hyper_latent = model.apply({"params": params}, image, method="encode")
+        return update_encoded(state, image, latent, hyper_latent)
+
+    def update_encoded(
+        state: RefitState, image: Array, latent: Array, hyper_latent: Array
+    ) -> tuple[RefitState, RateDistortion]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
 
         def total(quantizers):
@@ -235,7 +250,7 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
         quantizers = optax.apply_updates(state.quantizers, updates)
         return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap), results
 
-    return Refit(init, update)
+    return Refit(init, update, update_encoded)
 
 
 def fit_quantizers(
@@ -246,9 +261,10 @@ def fit_quantizers(
     anchor_lambda: float,
     seed: int = 0,
     description: str = "refit",
+    start: Quantizers | None = None,
 ) -> Quantizers:
-    """Runs a refit over `settings.steps` batches of one shape, with a progress bar."""
-    process = refit(model, params, settings, anchor_lambda, seed)
+    """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`."""
+    process = refit(model, params, settings, anchor_lambda, seed, start)
     update = jax.jit(process.update, donate_argnums=0)
     state = process.init()
     progress = tqdm(itertools.islice(batches, settings.steps), total=settings.steps, desc=description, unit="step")
