@@ -175,6 +175,22 @@ def _rate_distortion(image, decoded, hyper_bits, latent_bits, rd_lambda) -> Rate
     return RateDistortion(bpp + rd_lambda * mse, bpp, hyper_bpp, mse)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(model: CodecModel, params: dict, quantizers: Quantizers, lambdas, steps, beta, *batch):
+    """The gradients of K stacked pairs, their soft objectives and the mean gap in steps.
+
+    Compiled apart from schedule and optimizer: one program serves all fits of one shape.
+    """
+
+    def total(quantizers):
+        results, gaps = jax.vmap(
+            lambda pair, rd_lambda, step: soft_objective(model, params, pair, *batch, rd_lambda, beta / step)
+        )(quantizers, lambdas, steps)
+        return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
+
+    return jax.grad(total, has_aux=True)(quantizers)
+
+
 class RefitState(NamedTuple):
     """A refit at one moment: K quantizer pairs on a leading axis, and what fits them."""
 
@@ -213,7 +229,8 @@ def refit(
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
       and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
-      latent, hyper_latent)`, for who fits often to the same crops.
+      latent, hyper_latent)`, for who fits often to the same crops: called as it is, not under jit, it compiles its
+      expensive part once for all fits of one shape.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -237,15 +254,9 @@ def refit(
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
 
-        def total(quantizers):
-            results, gaps = jax.vmap(
-                lambda pair, rd_lambda, step: soft_objective(
-                    model, params, pair, image, latent, hyper_latent, rd_lambda, beta / step
-                )
-            )(quantizers, lambdas, steps)
-            return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
-
-        gradients, (results, gap) = jax.grad(total, has_aux=True)(state.quantizers)
+        gradients, (results, gap) = _gradients(
+            model, params, state.quantizers, lambdas, steps, beta, image, latent, hyper_latent
+        )
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
         quantizers = optax.apply_updates(state.quantizers, updates)
         return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap), results
