@@ -29,9 +29,10 @@ from command import run
 from refits import Anchor, Refits, load_anchor
 
 from lic_jax import zoo
+from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
-from lic_jax.evaluation.complexity import complexity
+from lic_jax.evaluation.complexity import complexity, decoding
 from lic_jax.model import initialize
 from lic_jax.training.anchor import begin_stage, training_stages, training_step
 from lic_jax.training.refit import refit
@@ -91,22 +92,28 @@ def array_bytes(settings: Settings) -> tuple[int, int, float]:
     return sum(weights.values()), receiver, bytes_of(tree["quantizers"]) / rates
 
 
+def trained_config(anchor: Anchor) -> ModelConfig:
+    """The model as it was trained: with the hidden channels that were left out when it came to integers."""
+    return dataclasses.replace(anchor.bundle.config, hyper_arithmetic="float", hyper_synthesis_channels=())
+
+
 def operations(settings: Settings, anchor: Anchor) -> tuple[float, float]:
     """Of one training and of one refit of all rates."""
-    flops = {name: cost.flops for name, cost in complexity(anchor.bundle.config).items()}
-    behind = sum(flops[name] for name in flops if "synthesis" in name)
-    before = sum(flops.values()) - behind
+    costs = complexity(anchor.bundle.config)
+    behind = decoding(costs).flops
+    before = sum(cost.flops for cost in costs.values()) - behind
+    a_training_step = 3 * sum(cost.flops for cost in complexity(trained_config(anchor)).values())
+    a_refit_step = before + 2 * len(settings.lambdas) * behind
     pixels = settings.batch_size * settings.crop_size**2
-    training = 3 * (before + behind) * pixels * settings.training_steps
-    return training, (before + 2 * len(settings.lambdas) * behind) * pixels * settings.refit_steps
+    return a_training_step * pixels * settings.training_steps, a_refit_step * pixels * settings.refit_steps
 
 
 def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]:
     """Of one training and of one refit of all rates, from a few steps of each."""
     pixels = jnp.asarray(np.resize(anchor.to_fit.pixels, (settings.batch_size, *anchor.to_fit.pixels.shape[1:])))
     bundle = anchor.bundle
-    config = dataclasses.replace(bundle.config, hyper_arithmetic="float")
-    training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps, start=settings.model)
+    config = trained_config(anchor)
+    training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps)
     stage = training_stages(training)[1]
     train = jax.jit(lambda state: training_step(training, stage, state, pixels)[0])
     of_training = _seconds_a_step(

@@ -11,7 +11,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ class Refits:
     judged_crops: int = 64
     crop_size: int = 128
     held_out: float = 0.05
-    measured: int = 8
+    measured: int = 6
     seed: int = 0
 
     def __post_init__(self):
@@ -219,7 +219,8 @@ def fit(
     bundle = anchor.bundle
     if start is None:
         start = start_quantizers(bundle.config, settings, bundle.rd_lambda)
-    path = refits.folder / f"{name}_{_digest(anchor, settings, seed, start)}.npz"
+    decisive = [dataclasses.asdict(settings), bundle.rd_lambda, bundle.fingerprint.hex(), seed]
+    path = refits.folder / f"{name}_{digest_of(decisive, (*anchor.to_fit, *jax.tree.leaves(start)))}.npz"
     if path.exists():
         return _read_fit(path)
     params = jax.tree.map(jnp.asarray, bundle.params)
@@ -244,12 +245,11 @@ def smooth(values: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps-9"]
     return np.convolve(values, np.full(width, 1 / width), mode="valid")
 
 
-def _digest(anchor: Anchor, settings: RefitSettings, seed: int, start: Quantizers) -> str:
-    """Eight digits that differ wherever what decides a fit does."""
-    text = json.dumps([dataclasses.asdict(settings), anchor.bundle.rd_lambda, seed])
-    digest = hashlib.sha256(text.encode() + anchor.bundle.fingerprint)
-    for leaf in (*anchor.to_fit, *jax.tree.leaves(start)):
-        digest.update(np.ascontiguousarray(leaf))
+def digest_of(settings, arrays: Iterable) -> str:
+    """Eight digits that differ wherever settings, anything that JSON holds, or arrays do."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:8]
 
 

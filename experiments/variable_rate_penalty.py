@@ -33,7 +33,18 @@ import optax
 import tyro
 from command import run
 from direct_labels import Label, write_labels
-from refits import Anchor, CurvePoint, Refits, batch_indices, codec_of, fit, load_anchor, photographs_of, real_curve
+from refits import (
+    Anchor,
+    CurvePoint,
+    Refits,
+    batch_indices,
+    codec_of,
+    digest_of,
+    fit,
+    load_anchor,
+    photographs_of,
+    real_curve,
+)
 from tqdm import tqdm
 
 from lic_jax.errors import LicError
@@ -107,8 +118,8 @@ def separate_model(settings: Settings, anchor: Anchor, rd_lambda: float) -> Path
     It keeps the anchor's units: its step is sqrt(λ of the anchor / λ), as that of the plain way.
     """
     bundle = anchor.bundle
-    name = f"{bundle.fingerprint.hex()}_{rd_lambda:g}_{settings.steps}_{settings.batch_size}_{settings.learning_rate:g}"
-    path = settings.folder / f"separate_{name}_{settings.crops}_{settings.seed}.safetensors"
+    decisive = [settings.steps, settings.batch_size, settings.learning_rate, settings.seed, bundle.fingerprint.hex()]
+    path = settings.folder / f"separate_{rd_lambda:g}_{digest_of(decisive, anchor.to_fit)}.safetensors"
     if path.exists():
         return path
     anchor_settings = AnchorSettings(
@@ -122,7 +133,7 @@ def separate_model(settings: Settings, anchor: Anchor, rd_lambda: float) -> Path
     trainable = {part: tree for part, tree in bundle.params.items() if part != "hyper_synthesis"}
     trainable, state = jax.tree.map(jnp.asarray, trainable), optimizer.init(trainable)
     step = math.sqrt(bundle.rd_lambda / rd_lambda)
-    batches = batch_indices(settings.crops, settings.batch_size, seed=0)
+    batches = batch_indices(len(anchor.to_fit.pixels), settings.batch_size, seed=0)
     progress = tqdm(itertools.islice(batches, settings.steps), f"separate λ {rd_lambda:g}", settings.steps, unit="step")
     for count, index in enumerate(progress):
         key = jax.random.fold_in(jax.random.key(settings.seed), count)

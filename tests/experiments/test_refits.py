@@ -1,11 +1,13 @@
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
+from lic_jax.training.refit import start_quantizers
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -67,45 +69,79 @@ def test_at_high_rate_the_closed_form_is_the_uniform_quantizer():
 
 
 @pytest.fixture
-def tiny(photograph_folder, tiny_model_file, tmp_path):
+def tiny(photograph_folder, tmp_path):
     from refits import Refits
 
     return Refits(
-        photograph_folder, str(tiny_model_file), tmp_path / "fits", steps=2, batch_size=1, crops=2, judged_crops=2,
-        crop_size=64, held_out=0.3, measured=1,
+        photograph_folder, folder=tmp_path / "fits", steps=3, batch_size=2, crops=4, crop_size=64, held_out=0.3,
+        measured=1,
     )  # fmt: skip
 
 
-def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(tiny):
-    from refits import fit, judge, load_anchor
+@pytest.fixture
+def anchor(tiny_config):
+    """All of an anchor that decides a fit but its weights."""
+    from refits import Anchor, Encoded
 
-    anchor = load_anchor(tiny)
+    bundle = SimpleNamespace(config=tiny_config, params={}, rd_lambda=0.01, fingerprint=b"1234")
+    crops = Encoded(np.zeros((4, 64, 64, 3), np.uint8), np.zeros((4, 4, 4, 12)), np.zeros((4, 1, 1, 4)))
+    return Anchor(bundle, None, crops, crops)
+
+
+@pytest.fixture
+def fits_made(monkeypatch):
+    """Stands in for the fit itself, which compiles for long and is tested where it lives; counts the steps taken."""
+    import refits
+
+    from lic_jax.training.refit import Refit, RefitState
+
+    steps = []
+
+    def stand_in(model, params, settings, anchor_lambda, seed, start):
+        state = RefitState(0, start, None, 10.0, 0.0)
+
+        def update_encoded(state, image, latent, hyper_latent):
+            steps.append(len(image))
+            return state._replace(step=state.step + 1, gap=0.1), SimpleNamespace(objective=np.array([len(steps)]))
+
+        return Refit(lambda: state, None, update_encoded)
+
+    monkeypatch.setattr(refits, "refit", stand_in)
+    return steps
+
+
+def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(tiny, anchor, fits_made):
+    from refits import fit
+
     settings = tiny.settings(lambdas=(0.01,), latent_components=6, hyper_components=6)
     fitted = fit(tiny, anchor, settings, "fit")
-    (path,) = tiny.folder.iterdir()
-    made = path.stat().st_mtime_ns
+    assert fits_made == [2, 2, 2]
+    assert fitted.objective.shape == (3, 1)
     again = fit(tiny, anchor, settings, "fit")
-    assert path.stat().st_mtime_ns == made
-    assert judge(anchor, again.quantizers, (0.01,)).objective == judge(anchor, fitted.quantizers, (0.01,)).objective
+    assert fits_made == [2, 2, 2]
     np.testing.assert_array_equal(again.objective, fitted.objective)
-    assert fitted.objective.shape == (2, 1)
+    np.testing.assert_array_equal(again.quantizers.latent.thresholds, fitted.quantizers.latent.thresholds)
 
+    other = anchor.to_fit._replace(pixels=anchor.to_fit.pixels + np.uint8(1))
     fit(tiny, anchor, settings, "fit", seed=1)
     fit(tiny, anchor, dataclasses.replace(settings, learning_rate=1e-3), "fit")
-    fit(tiny, anchor, settings, "fit", start=fitted.quantizers)
-    assert len(list(tiny.folder.iterdir())) == 4
+    fit(tiny, anchor._replace(to_fit=other), settings, "fit")
+    wider = start_quantizers(anchor.bundle.config, dataclasses.replace(settings, hyper_components=8), 0.01)
+    fit(tiny, anchor, settings, "fit", start=wider)
+    assert len(fits_made) == 5 * 3
+    assert len(list(tiny.folder.iterdir())) == 5
 
 
-def test_bad_input_is_refused(tiny, tmp_path):
-    from refits import load_anchor
+def test_bad_input_is_refused(tiny, tmp_path, photographs):
+    from refits import crops_of, photographs_of
     from tanh_count import Settings
 
     with pytest.raises(LicError, match="nowhere is not a folder"):
-        load_anchor(dataclasses.replace(tiny, images=tmp_path / "nowhere"))
+        photographs_of(dataclasses.replace(tiny, images=tmp_path / "nowhere"))
     with pytest.raises(LicError, match="--held-out"):
-        load_anchor(dataclasses.replace(tiny, held_out=0.0))
+        photographs_of(dataclasses.replace(tiny, held_out=0.0))
     with pytest.raises(LicError, match="as large as a crop of 640"):
-        load_anchor(dataclasses.replace(tiny, crop_size=640))
+        crops_of({"photograph": photographs[0]}, 640, 1, 0)
     with pytest.raises(LicError, match="not all even"):
         Settings(counts=(4, 7))
 
