@@ -4,6 +4,9 @@ Quantizers of T components are fitted to the frozen anchor, for T from 4 to 120,
 crops held out. T is the latent's; the hyper latent keeps its own. A quantizer of few components cannot reach the
 largest latents, whose error is then seen; one of many costs bytes, which a model stores for every rate.
 
+All begin as `lic refit` does: uniform, with the step that λ asks for, and tails stretched towards the largest latents
+as far as so many components go. A short fit ends near its start, so few components are judged as this start has them.
+
     python experiments/tanh_count.py PHOTOGRAPHS
 
 writes results/tanh_count.csv, a row a count, λ and seed; results/tanh_count_staircases.csv, the first seed's fitted
@@ -188,7 +191,7 @@ def staircase(steps: list[Step], components: int, rd_lambda: float, fitted: int 
 
 def plot_counts(points: list[CountPoint]) -> Figure:
     """The objective over the count, against the largest count's, and the bytes; the band is of all seeds."""
-    figure, (of_objective, of_bytes) = plt.subplots(1, 2, figsize=(11, 4.2), gridspec_kw={"wspace": 0.36})
+    figure, (of_objective, of_bytes) = plt.subplots(1, 2, figsize=(12.5, 4.2), gridspec_kw={"wspace": 0.75})
     counts = sorted({point.components for point in points})
     lambdas = sorted({point.rd_lambda for point in points})
     labels = []
