@@ -33,6 +33,7 @@ from refits import Anchor, Judged, Refits, fit, judge, load_anchor
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
+from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.refit import Quantizers, in_fixed_point, start_quantizers
 
@@ -183,10 +184,10 @@ def read_csv(path: Path, kind: type) -> list:
         ]
 
 
-def staircase(steps: list[Step], components: int, rd_lambda: float, fitted: int = 1) -> STanH:
+def staircase(steps: list[Step], components: int, rd_lambda: float, fitted: int = 1) -> FixedPointQuantizer:
     """One quantizer out of the table."""
     own = [step for step in steps if step[:3] == (components, rd_lambda, fitted)]
-    return stanh.from_values(np.array([step.spacing for step in own]), np.array([step.threshold for step in own]))
+    return to_fixed_point([step.spacing for step in own], [step.threshold for step in own])
 
 
 def plot_counts(points: list[CountPoint]) -> Figure:
@@ -258,7 +259,8 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
     values = np.linspace(-reach, reach, 1501)
     for axes, count in zip(all_axes.ravel(), counts, strict=False):
         for fitted, style, color in ((0, "-", "0.75"), (1, "-", "tab:blue")):
-            axes.plot(values, stanh.hard(staircase(steps, count, rd_lambda, fitted), values), style, color=color)
+            quantizer = staircase(steps, count, rd_lambda, fitted)
+            axes.plot(values, quantizer.levels()[quantizer.symbols(values)], style, color=color)
         axes.set_title(f"T = {count}", fontsize=10)
         _finish(axes)
     figure.supxlabel("latent − mean, steps of the anchor")
@@ -267,15 +269,16 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
     return figure
 
 
-def plot_inverse_temperatures(quantizer: STanH, betas: tuple[float, ...], reach: float = 4.0) -> Figure:
+def plot_inverse_temperatures(quantizer: FixedPointQuantizer, betas: tuple[float, ...], reach: float = 4.0) -> Figure:
     """The soft staircase for each β over the hard one; what lies between them is the gap."""
     figure, all_axes = plt.subplots(
         1, len(betas), figsize=(2.6 * len(betas), 3), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     values = np.linspace(-reach, reach, 801)
-    hard = stanh.hard(quantizer, values)
+    hard = quantizer.levels()[quantizer.symbols(values)]
+    relaxed = stanh.from_values(quantizer.spacings * UNIT, quantizer.thresholds * UNIT)
     for axes, beta in zip(all_axes.ravel(), betas, strict=True):
-        soft = stanh.soft(quantizer, values, beta)
+        soft = np.asarray(stanh.soft(relaxed, values, beta))
         axes.fill_between(values, hard, soft, color="tab:orange", alpha=0.35, linewidth=0)
         axes.plot(values, hard, color="0.6", linewidth=1)
         axes.plot(values, soft, color="black", linewidth=1.4)
