@@ -24,11 +24,12 @@ import numpy as np
 import tyro
 from command import run
 from direct_labels import Label, write_labels
-from refits import Refits, crops_of, fit, judge, load_anchor, photographs_of
+from refits import Refits, crops_of, digest_of, fit, judge, load_anchor, photographs_of
 
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
+from lic_jax.images import image_paths
 from lic_jax.training.anchor import train_anchor
 from lic_jax.training.refit import in_fixed_point, in_integers, start_quantizers
 from lic_jax.training.settings import AnchorSettings
@@ -54,7 +55,7 @@ class Settings(Refits):
       out: the folder of the CSV and the picture.
     """
 
-    images: tyro.conf.Positional[Path]
+    images: tyro.conf.Positional[Path | None] = None
     models: tuple[str, ...] = (
         "cnn/two_layer/hyperprior",
         "gdn/two_layer/hyperprior",
@@ -73,6 +74,8 @@ class Settings(Refits):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.images is None:
+            raise LicError("models are trained on a folder of photographs; give one")
         for name in self.models:
             self.training(name)
         self.settings(lambdas=self.lambdas)
@@ -126,7 +129,8 @@ class ArchitecturePoint(NamedTuple):
 def trained(settings: Settings, name: str) -> Path:
     """The file of a trained model with uniform quantizers, made if it is not there."""
     training = settings.training(name)
-    folder = settings.folder / "architectures" / f"{name.replace('/', '_')}_{settings.prior_steps}_{training.steps}"
+    decisive = [dataclasses.asdict(training), settings.lambdas, [path.name for path in image_paths(settings.images)]]
+    folder = settings.folder / "architectures" / f"{name.replace('/', '_')}_{digest_of(decisive, ())}"
     path = folder / "model.safetensors"
     if not path.exists():
         params = jax.tree.map(np.asarray, train_anchor(training, settings.images, folder))

@@ -115,23 +115,22 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     config = trained_config(anchor)
     training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps)
     stage = training_stages(training)[1]
-    train = jax.jit(lambda state: training_step(training, stage, state, pixels)[0])
+    train = jax.jit(lambda state, pixels: training_step(training, stage, state, pixels)[0])
     of_training = _seconds_a_step(
         train, begin_stage(stage, initialize(config, jax.random.key(0))), settings.timed_steps
     )
     fit = settings.settings(lambdas=settings.lambdas, steps=settings.refit_steps)
     process = refit(anchor.model, bundle.params, fit, bundle.rd_lambda)
-    of_refit = _seconds_a_step(
-        jax.jit(lambda state: process.update(state, pixels)[0]), process.init(), settings.timed_steps
-    )
+    step = jax.jit(lambda state, pixels: process.update(state, pixels)[0])
+    of_refit = _seconds_a_step(step, process.init(), pixels, settings.timed_steps)
     return of_training * settings.training_steps, of_refit * settings.refit_steps
 
 
-def _seconds_a_step(step: Callable, state, count: int) -> float:
-    state = jax.block_until_ready(step(state))  # compiles
+def _seconds_a_step(step: Callable, state, pixels, count: int) -> float:
+    state = jax.block_until_ready(step(state, pixels))  # compiles
     start = time.process_time()
     for _ in range(count):
-        state = jax.block_until_ready(step(state))
+        state = jax.block_until_ready(step(state, pixels))
     return (time.process_time() - start) / count
 
 
