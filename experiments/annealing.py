@@ -112,7 +112,7 @@ def end_points(settings: Settings, anchor: Anchor, fits: dict[tuple[str, float],
 
 def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -> None:
     """β, gap and loss over the steps, and the end's gain at every λ; of the first β."""
-    figure, all_axes = plt.subplots(2, 2, figsize=(11, 7.4), gridspec_kw={"wspace": 0.28, "hspace": 0.32})
+    figure, all_axes = plt.subplots(2, 2, figsize=(13, 7.6), gridspec_kw={"wspace": 0.55, "hspace": 0.32})
     of_beta, of_gap, of_loss, of_end = all_axes.ravel()
     first = next(iter(fits))[1]
     labels = {axes: [] for axes in (of_beta, of_gap, of_loss, of_end)}
@@ -132,8 +132,8 @@ def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -
         of_end.plot([point.rd_lambda for point in gains], values, style, marker="o", color=color, markersize=4)
         labels[of_end].append(Label(gains[-1].rd_lambda, values[-1], name, color))
     lambdas = [point.rd_lambda for point in gains]
-    of_beta.set(xlabel="step", ylabel="β (its limit, for stochastic gap), 1/step width", yscale="log")
-    of_gap.set(xlabel="step", ylabel="mean |soft − hard|, step widths", yscale="log")
+    of_beta.set(xlabel="step", ylabel="β (stochastic gap: its limit), 1/step", yscale="log")
+    of_gap.set(xlabel="step", ylabel="mean |soft − hard| in steps", yscale="log")
     of_loss.set(xlabel="step", ylabel=f"soft loss against that of {next(iter(own)).replace('_', ' ')}, in %")
     of_end.set(xlabel="λ", ylabel="hard bpp + λ·MSE against uniform, in %", xscale="log")
     of_end.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])

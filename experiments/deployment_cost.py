@@ -116,9 +116,11 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps)
     stage = training_stages(training)[1]
     train = jax.jit(lambda state, pixels: training_step(training, stage, state, pixels)[0])
-    of_training = _seconds_a_step(
-        train, begin_stage(stage, initialize(config, jax.random.key(0))), settings.timed_steps
-    )
+    shapes = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
+    state = begin_stage(
+        stage, jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), shapes)
+    )  # any weights cost as much
+    of_training = _seconds_a_step(train, state, pixels, settings.timed_steps)
     fit = settings.settings(lambdas=settings.lambdas, steps=settings.refit_steps)
     process = refit(anchor.model, bundle.params, fit, bundle.rd_lambda)
     step = jax.jit(lambda state, pixels: process.update(state, pixels)[0])
