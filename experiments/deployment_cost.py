@@ -116,10 +116,10 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps)
     stage = training_stages(training)[1]
     train = jax.jit(lambda state, pixels: training_step(training, stage, state, pixels)[0])
-    shapes = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
-    state = begin_stage(
-        stage, jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), shapes)
-    )  # any weights cost as much
+    shapes = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))["hyper_synthesis"]
+    rng = np.random.default_rng(settings.seed)
+    random = jax.tree.map(lambda leaf: 0.01 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
+    state = begin_stage(stage, jax.tree.map(jnp.asarray, {**bundle.params, "hyper_synthesis": random}))
     of_training = _seconds_a_step(train, state, pixels, settings.timed_steps)
     fit = settings.settings(lambdas=settings.lambdas, steps=settings.refit_steps)
     process = refit(anchor.model, bundle.params, fit, bundle.rd_lambda)
@@ -163,7 +163,8 @@ def draw(rows: list[Quantity], rates: int, path: Path) -> None:
             (-0.2, row.anchor_with_refits, "tab:blue", "one model, fitted quantizers"),
         ):
             axes.barh(place + offset, value / longest, 0.36, color=color)
-            text = f"{value:,.3g} {row.unit}" + (f"   {name}" if place == len(rows) - 1 else "")
+            number = f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+            text = f"{number} {row.unit}" + (f"   {name}" if place == len(rows) - 1 else "")
             axes.annotate(text, (value / longest, place + offset), (5, 0), textcoords="offset points", va="center",
                           fontsize=9)  # fmt: skip
         axes.annotate(f"{row.ratio:,.0f}×" if row.ratio >= 10 else f"{row.ratio:.1f}×", (1.62, place), va="center",

@@ -1,6 +1,6 @@
 """Where should a refit begin?
 
-The same fit, from five starts:
+The same fit, from four starts:
 
 - *uniform*: the uniform quantizer whose step is right for λ at high rate; what `lic refit` does.
 - *neighbour*: the quantizers fitted to 2λ, as they are.
@@ -8,7 +8,6 @@ The same fit, from five starts:
 - *Lloyd–Max*: the entropy-constrained optimum for a Laplacian source, in closed form but for two scalar equations
   (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables"): uniform cells, a wider
   one about zero, levels towards zero. The Laplacian is the one with the residuals' mean excess over half a step.
-- *Lloyd–Max levels*: the uniform quantizer's thresholds, but the levels of that optimum.
 
     python experiments/initialization.py PHOTOGRAPHS
 
@@ -41,7 +40,6 @@ STYLES = {
     "neighbour": (":", "0.6"),
     "neighbour, scaled": ("--", "0.4"),
     "Lloyd–Max": ("-", "tab:blue"),
-    "Lloyd–Max levels": ("--", "tab:blue"),
 }
 
 
@@ -140,7 +138,7 @@ def residuals_of(anchor: Anchor) -> Float[np.ndarray, " latents"]:
     return (anchor.to_fit.latent - np.concatenate(means)).ravel()
 
 
-def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers, levels_alone: bool = False) -> Quantizers:
+def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers) -> Quantizers:
     """The latent's quantizers in closed form; the hyper latent's stay uniform.
 
     At high rate the best step s of a squared error with this weight is s² = 6/(weight · ln 2): so the weight of a
@@ -149,14 +147,10 @@ def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers, levels_al
     magnitudes = np.abs(residuals_of(anchor))
     reach = float(jnp.max(jnp.abs(uniform.latent.thresholds)))
     found = []
-    for index, step in enumerate(start_steps(settings.lambdas, anchor.bundle.rd_lambda)):
+    for step in start_steps(settings.lambdas, anchor.bundle.rd_lambda):
         excess = float(np.mean(magnitudes[magnitudes > step / 2] - step / 2))
         optimum = laplacian_optimum(1 / excess, 6 / (step**2 * math.log(2)))
-        quantizer = as_stanh(optimum, uniform.latent.components, reach)
-        if levels_alone:
-            thresholds = uniform.latent.thresholds[index]
-            quantizer = stanh.from_values(quantizer.spacings, thresholds)
-        found.append(quantizer)
+        found.append(as_stanh(optimum, uniform.latent.components, reach))
     return Quantizers(jax.tree.map(lambda *leaves: jnp.stack(leaves), *found), uniform.hyper_latent)
 
 
@@ -177,14 +171,13 @@ def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
         "neighbour": neighbour,
         "neighbour, scaled": scaled(neighbour, math.sqrt(2)),
         "Lloyd–Max": lloyd_max(settings, anchor, uniform),
-        "Lloyd–Max levels": lloyd_max(settings, anchor, uniform, levels_alone=True),
     }
 
 
 def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
     """What each start is worth before, after a short and after a whole fit, a panel a λ."""
     lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
-    figure, all_axes = plt.subplots(1, len(lambdas), figsize=(3.5 * len(lambdas), 4.2), gridspec_kw={"wspace": 0.75})
+    figure, all_axes = plt.subplots(1, len(lambdas), figsize=(4 * len(lambdas), 4.2), gridspec_kw={"wspace": 1.0})
     for axes, rd_lambda in zip(np.atleast_1d(all_axes), lambdas, strict=True):
         own = [row for row in rows if row.rd_lambda == rd_lambda]
         reference = own[0].start_objective
@@ -197,6 +190,8 @@ def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
             axes.plot(range(3), values, style, marker="o", color=color, markersize=4)
             labels.append(Label(2, values[-1], row.start, color))
         axes.set_xticks(range(3), ["before", *(f"{count} steps" for count in steps)])
+        axes.set_yscale("symlog", linthresh=5)
+        axes.margins(y=0.15)
         axes.set_title(f"λ = {rd_lambda:g}", fontsize=10)
         axes.grid(color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
