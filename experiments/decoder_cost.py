@@ -21,16 +21,12 @@ import csv
 import dataclasses
 import io
 import math
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import tyro
+from command import run
 from direct_labels import Label, write_labels
 from equal_training import (
     EqualTraining,
@@ -43,7 +39,6 @@ from equal_training import (
     synthesis_flops,
 )
 
-from lic_jax.cli import exit_code_of
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
@@ -227,7 +222,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

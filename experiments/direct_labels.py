@@ -22,7 +22,8 @@ class Label(NamedTuple):
 
 
 def write_labels(axes: Axes, labels: list[Label]) -> None:
-    """Writes each label to the right of its mark, from the highest down; call it when the axes have their limits."""
+    """Writes each label to the right of its mark, from the highest down; call it when all marks are drawn."""
+    axes.autoscale_view()  # which otherwise waits for the picture to be written
     points_per_pixel = 72 / axes.figure.dpi
     taken: list[tuple[float, float, float]] = []
     marks = [(*(axes.transData.transform((label.x, label.y)) * points_per_pixel), label) for label in labels]

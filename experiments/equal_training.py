@@ -44,7 +44,7 @@ from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step
 from lic_jax.training.klt import klt_start
 from lic_jax.training.refit import fit_quantizers, in_fixed_point, in_integers
-from lic_jax.training.settings import AnchorSettings, RefitSettings
+from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings
 from lic_jax.zoo.bundle import in_stored_precision, load_bundle, save_bundle
 
 WIDEST = 512
@@ -135,7 +135,7 @@ class EqualTraining:
     def refit_settings(self) -> RefitSettings:
         """The settings of the quantizers' fit."""
         shared = ("lambdas", "crop_size", "batch_size", "seed")
-        return RefitSettings(steps=self.refit_steps, **{name: getattr(self, name) for name in shared})
+        return RefitSettings(steps=self.refit_steps, **{name: getattr(self, name) for name in shared}, **AS_PUBLISHED)
 
 
 class MeasuredPoint(NamedTuple):

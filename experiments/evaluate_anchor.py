@@ -8,15 +8,14 @@ a prior gains by looking further shows on whole photographs alone. `image_by_ima
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tyro
+from command import run
 from tqdm import tqdm
 
-from lic_jax.cli import exit_code_of
 from lic_jax.codec import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.encoding.search import psnr_of
@@ -79,7 +78,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

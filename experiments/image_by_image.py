@@ -11,20 +11,15 @@ differ, they hide what this shows.
 
 import csv
 import dataclasses
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from command import run
 
-from lic_jax.cli import exit_code_of
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
@@ -106,7 +101,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

@@ -18,23 +18,18 @@ import dataclasses
 import io
 import itertools
 import math
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from command import run
 from direct_labels import Label, write_labels
 from tqdm import tqdm
 
 from lic_jax import zoo
-from lic_jax.cli import exit_code_of
 from lic_jax.codec import Codec, load
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
@@ -277,7 +272,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

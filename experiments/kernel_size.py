@@ -12,21 +12,16 @@ grid of 16 pixels.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import NamedTuple
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from command import run
 from direct_labels import Label, write_labels
 from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
 
-from lic_jax.cli import exit_code_of
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.metrics import blockiness
@@ -144,7 +139,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

@@ -7,26 +7,18 @@ Only the quantizers differ from stream to stream. The notebook of the same name 
 """
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-if __name__ == "__main__":
-    matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import skimage.data
-import tyro
+from command import run
 from matplotlib.figure import Figure
 
 from lic_jax import bitstream, zoo
-from lic_jax.cli import exit_code_of
 from lic_jax.codec import Codec, load
-from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import MeasuredRow, measure_image, write_csv
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.images import RGB, read_image
@@ -142,7 +134,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

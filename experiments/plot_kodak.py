@@ -9,7 +9,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
-import tyro
+from command import run
 from rd_curve import CurvePoint, draw, print_bd_rates, reference_curves
 
 from lic_jax.evaluation.codec import MEAN, write_csv
@@ -66,4 +66,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    run(main, Settings, __doc__)

@@ -35,7 +35,7 @@ from lic_jax.files import make_folder
 from lic_jax.model import model_of
 from lic_jax.training import data
 from lic_jax.training.refit import fit_quantizers, in_fixed_point
-from lic_jax.training.settings import RefitSettings
+from lic_jax.training.settings import AS_PUBLISHED, RefitSettings
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 
 PLAIN = "plain"
@@ -48,12 +48,12 @@ OPTIONS = {
     "midpoints": {"bin_edges": "midpoints"},
     "z kept": {"hyper_quantizer": "kept"},
     "rows, z kept": {"row_knots": 8, "hyper_quantizer": "kept"},
+    "symmetric": {"symmetric": True},
+    "rows, z kept, symmetric": {"row_knots": 8, "hyper_quantizer": "kept", "symmetric": True},
     "126 components for y": {"latent_components": 126},
     "62 components for z": {"hyper_components": 62},
 }
-"""What each option changes of the plain fit: no rows, bins from thresholds, both quantizers fitted."""
-
-_PLAIN_SETTINGS = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted"}
+"""What each option changes of the plain fit, which is that of the paper."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Settings:
     def refit_settings(self, option: str) -> RefitSettings:
         """How an option's quantizers are fitted."""
         shared = ("lambdas", "steps", "learning_rate", "crop_size", "batch_size", "seed")
-        return RefitSettings(**{name: getattr(self, name) for name in shared}, **{**_PLAIN_SETTINGS, **OPTIONS[option]})
+        return RefitSettings(**{name: getattr(self, name) for name in shared}, **{**AS_PUBLISHED, **OPTIONS[option]})
 
 
 class OptionPoint(NamedTuple):

@@ -12,22 +12,16 @@ do. `lic evaluate` measures the shipped quantizers, which have seen none of them
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import NamedTuple
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
+from command import run
 from tqdm import tqdm
 
 from lic_jax import zoo
-from lic_jax.cli import exit_code_of
 from lic_jax.codec import Codec
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
@@ -220,7 +214,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

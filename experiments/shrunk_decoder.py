@@ -15,15 +15,11 @@ photographs held out of the folder.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import tyro
+from command import run
 from direct_labels import Label, write_labels
 from equal_training import (
     EqualTraining,
@@ -37,9 +33,7 @@ from equal_training import (
     synthesis_flops,
 )
 
-from lic_jax.cli import exit_code_of
 from lic_jax.config import ModelConfig
-from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.files import make_folder
 
@@ -117,7 +111,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

@@ -74,9 +74,16 @@ class STanH:
 
 
 def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack T+1"]:
-    """c_k of spacings w: increasing, and symmetric about zero in its ends."""
-    half = jnp.sum(spacings, axis=-1, keepdims=True) / 2
-    return jnp.concatenate([-half, jnp.cumsum(spacings, axis=-1) - half], axis=-1)
+    """c_k of spacings w: increasing, and symmetric about zero in its ends.
+
+    They are summed from the middle outward: a spacing that no value has ever met then has no gradient, where sums from
+    the end would leave it one of rounding errors, which Adam takes for a direction.
+    """
+    middle = spacings.shape[-1] // 2
+    above = jnp.cumsum(spacings[..., middle:], axis=-1)
+    below = jnp.cumsum(spacings[..., :middle][..., ::-1], axis=-1)[..., ::-1]
+    off_centre = (jnp.sum(spacings[..., :middle], axis=-1) - jnp.sum(spacings[..., middle:], axis=-1))[..., None] / 2
+    return jnp.concatenate([off_centre - below, off_centre, off_centre + above], axis=-1)
 
 
 def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
@@ -126,6 +133,19 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
     thresholds -= (thresholds[0] + thresholds[-1]) / 2
     padded = np.pad(gaps, 1, mode="edge")
     return from_values((padded[1:] + padded[:-1]) / 2, thresholds)
+
+
+def symmetric(quantizer: STanH) -> STanH:
+    """The quantizer that treats ±v alike: both sides are the mean of what they were, and the middle is zero.
+
+    Levels count from the outermost in (c_0 = −½ Σ w), so without this the one in the middle, which most values have,
+    moves with every spacing.
+    """
+    mirrored = lambda values: (values + values[..., ::-1]) / 2
+    gaps = mirrored(quantizer.free_gaps)
+    middle = (quantizer.components - 1) // 2
+    below = -_positive(gaps[..., middle]) / 2 if quantizer.components % 2 == 0 else jnp.zeros_like(quantizer.middle)
+    return STanH(mirrored(quantizer.free_spacings), gaps, below)
 
 
 def interpolate(first: STanH, second: STanH, fraction: Float[Array, ""] | float) -> STanH:

@@ -49,6 +49,7 @@ def anchor_objective(
     rd_lambda: float,
     step_range: float = 1.0,
     relaxation: Relaxation = "mixed",
+    middle_step: float = 1.0,
 ) -> RateDistortion:
     """The training objective of an anchor with a uniform quantizer.
 
@@ -59,12 +60,13 @@ def anchor_objective(
         is what refitting their quantizers asks of them. 1 trains at λ alone.
       relaxation: the rate always sees additive noise; the synthesis sees rounded values with straight-through gradients
         ("mixed", Minnen & Singh 2020) or the same noise.
+      middle_step: what all steps are multiplied by.
     """
     noise_key, hyper_noise_key, step_key = jax.random.split(key, 3)
     image = to_network_domain(pixels)
     batch, height, width, _ = image.shape
     log_step = jnp.log(step_range) * jax.random.uniform(step_key, (batch,), minval=-1.0, maxval=1.0)
-    step = jnp.exp(log_step)[:, None, None, None]
+    step = middle_step * jnp.exp(log_step)[:, None, None, None]
 
     variables = {"params": params}
     latent, hyper_latent = model.apply(variables, image, method="encode")

@@ -75,6 +75,46 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
     return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
 
 
+_DECIDED = 1e6
+"""A β at which nothing is soft."""
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _gradients(
+    model: CodecModel,
+    hyper_quantizer: str,
+    symmetric: bool,
+    params: dict,
+    quantizers: Quantizers,
+    lambdas: Float[Array, " K"],
+    steps: Float[Array, " K"],
+    beta: Float[Array, ""],
+    *batch: Array,
+) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
+    """The gradients of K stacked pairs, their soft objectives and the mean gap in steps.
+
+    Compiled apart from schedule and optimizer: one program serves all fits of one shape.
+    """
+
+    def total(quantizers):
+        hyper_beta, over_pairs = None, 0
+        if symmetric:
+            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
+        if hyper_quantizer == "kept":  # one for all, and as it decides: what it predicts is shared, too
+            one = jax.tree.map(lambda stack: jax.lax.stop_gradient(stack[0]), quantizers.hyper_latent)
+            hyper_beta, over_pairs = _DECIDED, quantizers.replace(latent=0, hyper_latent=None, widening=0)
+            quantizers = quantizers.replace(hyper_latent=one)
+        results, gaps = jax.vmap(
+            lambda pair, rd_lambda, step: soft_objective(
+                model, params, pair, *batch, rd_lambda, beta / step, hyper_beta
+            ),
+            in_axes=(over_pairs, 0, 0),
+        )(quantizers, lambdas, steps)
+        return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
+
+    return jax.grad(total, has_aux=True)(quantizers)
+
+
 class RefitState(NamedTuple):
     """A refit at one moment: K quantizer pairs on a leading axis, and what fits them."""
 
@@ -85,18 +125,22 @@ class RefitState(NamedTuple):
     gap: Float[Array, ""]
 
 
-_DECIDED = 1e6
-"""A β at which nothing is soft."""
-
-
 class Refit(NamedTuple):
-    """A refit as two pure functions, like an optax transformation."""
+    """A refit as pure functions, like an optax transformation; `update_encoded` is `update` after the analysis."""
 
     init: Callable[[], RefitState]
     update: Callable[[RefitState, Array], tuple[RefitState, RateDistortion]]
+    update_encoded: Callable[[RefitState, Array, Array, Array], tuple[RefitState, RateDistortion]]
 
 
-def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambda: float, seed: int = 0) -> Refit:
+def refit(
+    model: CodecModel,
+    params: dict,
+    settings: RefitSettings,
+    anchor_lambda: float,
+    seed: int = 0,
+    start: Quantizers | None = None,
+) -> Refit:
     """How K quantizers are fitted to a frozen anchor.
 
     Args:
@@ -104,10 +148,13 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
       settings: what to fit.
       anchor_lambda: the λ for which step 1 is right; it decides where the quantizers start.
       seed: of the stochastic annealing.
+      start: a stack of K pairs to begin with, of any number of components; uniform ones if None.
 
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
-      and the K soft objectives. The analysis runs once an update.
+      and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
+      latent, hyper_latent)`, for who fits often to the same crops: called as it is, not under jit, it compiles its
+      expensive part once for all fits of one shape.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -115,37 +162,30 @@ def refit(model: CodecModel, params: dict, settings: RefitSettings, anchor_lambd
     schedule = SCHEDULES[settings.schedule](settings)
 
     def init() -> RefitState:
-        quantizers = start_quantizers(model.config, settings, anchor_lambda)
+        quantizers = start_quantizers(model.config, settings, anchor_lambda) if start is None else start
         return RefitState(
             jnp.zeros((), jnp.int32), quantizers, optimizer.init(quantizers), schedule.init(), jnp.zeros(())
         )
 
     def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
         image = to_network_domain(pixels)
         latent, hyper_latent = model.apply({"params": params}, image, method="encode")
+        return update_encoded(state, image, latent, hyper_latent)
+
+    def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
 
-        def total(quantizers):
-            hyper_beta, over_pairs = None, 0
-            if settings.hyper_quantizer == "kept":  # one for all, and as it decides: what it predicts is shared, too
-                one = jax.tree.map(lambda stack: jax.lax.stop_gradient(stack[0]), quantizers.hyper_latent)
-                hyper_beta, over_pairs = _DECIDED, quantizers.replace(latent=0, hyper_latent=None, widening=0)
-                quantizers = quantizers.replace(hyper_latent=one)
-            results, gaps = jax.vmap(
-                lambda pair, rd_lambda, step: soft_objective(
-                    model, params, pair, image, latent, hyper_latent, rd_lambda, beta / step, hyper_beta
-                ),
-                in_axes=(over_pairs, 0, 0),
-            )(quantizers, lambdas, steps)
-            return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
-
-        gradients, (results, gap) = jax.grad(total, has_aux=True)(state.quantizers)
+        gradients, (results, gap) = _gradients(
+            model, settings.hyper_quantizer, settings.symmetric, params, state.quantizers, lambdas, steps, beta, *batch
+        )
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
         quantizers = optax.apply_updates(state.quantizers, updates)
+        if settings.symmetric:
+            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
         return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap), results
 
-    return Refit(init, update)
+    return Refit(init, update, update_encoded)
 
 
 def fit_quantizers(
@@ -156,9 +196,10 @@ def fit_quantizers(
     anchor_lambda: float,
     seed: int = 0,
     description: str = "refit",
+    start: Quantizers | None = None,
 ) -> Quantizers:
-    """Runs a refit over `settings.steps` batches of one shape, with a progress bar."""
-    process = refit(model, params, settings, anchor_lambda, seed)
+    """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`."""
+    process = refit(model, params, settings, anchor_lambda, seed, start)
     # The weights are an argument: as constants of the program they would be folded for a minute before the first step.
     update = jax.jit(
         lambda state, params, pixels: refit(model, params, settings, anchor_lambda, seed).update(state, pixels),

@@ -104,6 +104,7 @@ class RefitSettings:
       bin_edges: what coding tables take for the edges of a symbol's bin: "thresholds", where it is decided, or
         "midpoints" between levels.
       hyper_quantizer: "fitted", or "kept" as it starts, uniform with step 1.
+      symmetric: whether the latent's quantizer treats ±v alike, which keeps the level at zero there.
     """
 
     lambdas: tuple[float, ...] = LAMBDAS
@@ -120,6 +121,7 @@ class RefitSettings:
     row_knots: int = 8
     bin_edges: Literal[BIN_EDGES] = "thresholds"
     hyper_quantizer: HyperQuantizer = "kept"
+    symmetric: bool = True
 
     def __post_init__(self):
         if not self.lambdas or any(value <= 0 for value in self.lambdas):
@@ -143,3 +145,9 @@ class RefitSettings:
                 raise unknown_name(name.replace("_", " "), getattr(self, name), known)
         if self.schedule not in SCHEDULES:
             raise unknown_name("annealing schedule", self.schedule, SCHEDULES)
+
+
+AS_PUBLISHED = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted", "symmetric": False}
+"""What makes a refit that of the paper: one staircase for all latents, free on both sides, and one for hyper latents.
+
+The bins are ours: they end where symbols change."""

@@ -103,6 +103,14 @@ def run(model, params, settings, crops, steps):
     return state, results
 
 
+def test_a_symmetric_fit_treats_both_signs_alike(curve):
+    latent = curve.quantizers.latent
+    middle = latent.components // 2
+    np.testing.assert_allclose(latent.levels[:, middle], 0, atol=1e-3)
+    np.testing.assert_allclose(latent.thresholds, -latent.thresholds[:, ::-1], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(latent.spacings, latent.spacings[:, ::-1], rtol=1e-5)
+
+
 def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
     quantizers = pair(start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01), 1)
     image = to_network_domain(jnp.asarray(crops[:4]))

@@ -1,0 +1,176 @@
+"""How fast should a soft staircase turn hard?
+
+Quantizers are fitted to the frozen anchor with every schedule of the inverse temperature β: `constant`, `linear` and
+`exponential` in the step, `gap` (β ← β + a · gap) and `stochastic_gap` (β drawn below a growing limit, the paper's).
+All see the same crops in the same order. Too soft, and the fit minimizes what no codec does; too hard, and thresholds
+get no gradient.
+
+    python experiments/annealing.py PHOTOGRAPHS
+
+writes results/annealing.csv, a row a schedule and step, results/annealing_end.csv, a row a schedule and λ with what
+the fitted quantizers make of crops held out, and results/annealing.png. Rates are estimated from the priors.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from command import run
+from direct_labels import Label, write_labels
+from refits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
+
+from lic_jax.errors import LicError, unknown_name
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.training.refit import start_quantizers
+from lic_jax.training.settings import SCHEDULES
+
+STYLES = {
+    "constant": ("-", "0.65"),
+    "linear": ("--", "0.45"),
+    "exponential": (":", "0.25"),
+    "gap": ("-", "tab:blue"),
+    "stochastic_gap": ("-", "tab:orange"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Refits):
+    """What to compare and where to write; the rest is what all fits have in common.
+
+    Attributes:
+      images: see `Refits`.
+      schedules: the first one is what the others are compared with.
+      inverse_temperatures: where β begins, in units of 1/step; the first is also drawn step by step.
+      lambdas: the trade-offs, increasing.
+      out: the folder of the CSVs and the picture.
+    """
+
+    images: tyro.conf.Positional[Path | None] = None
+    schedules: tuple[str, ...] = ("gap", "constant", "linear", "exponential", "stochastic_gap")
+    inverse_temperatures: tuple[float, ...] = (10.0,)
+    lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
+    out: Path = Path("results")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for schedule in self.schedules:
+            if schedule not in SCHEDULES:
+                raise unknown_name("annealing schedule", schedule, SCHEDULES)
+        if not self.schedules or not self.inverse_temperatures:
+            raise LicError("no schedule or no inverse temperature is given; give one or more of each")
+
+
+class StepPoint(NamedTuple):
+    """A row of annealing.csv: one step; the loss is the mean over λ of bpp + λ·MSE, soft and estimated."""
+
+    schedule: str
+    inverse_temperature: float
+    step: int
+    beta: float
+    gap: float
+    estimated_loss: float
+
+
+class EndPoint(NamedTuple):
+    """A row of annealing_end.csv: hard decisions on crops held out; the gain is against the uniform quantizer."""
+
+    schedule: str
+    inverse_temperature: float
+    rd_lambda: float
+    estimated_bpp: float
+    psnr_db: float
+    objective: float
+    gain_percent: float
+
+
+def fits_of(settings: Settings, anchor: Anchor) -> dict[tuple[str, float], Fit]:
+    """By schedule and first β."""
+    fits = {}
+    for beta in settings.inverse_temperatures:
+        for schedule in settings.schedules:
+            own = settings.settings(lambdas=settings.lambdas, schedule=schedule, inverse_temperature=beta)
+            fits[schedule, beta] = fit(settings, anchor, own, f"annealing_{schedule}_{beta:g}")
+    return fits
+
+
+def end_points(settings: Settings, anchor: Anchor, fits: dict[tuple[str, float], Fit]) -> list[EndPoint]:
+    """What each fit is worth."""
+    start = start_quantizers(anchor.bundle.config, settings.settings(lambdas=settings.lambdas), anchor.bundle.rd_lambda)
+    uniform = judge(anchor, start, settings.lambdas).objective
+    points = []
+    for (schedule, beta), fitted in fits.items():
+        judged = judge(anchor, fitted.quantizers, settings.lambdas)
+        gains = 100 * (judged.objective / uniform - 1)
+        points += [
+            EndPoint(schedule, beta, *map(float, row)) for row in zip(settings.lambdas, *judged, gains, strict=True)
+        ]
+    return points
+
+
+def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -> None:
+    """β, gap and loss over the steps, and the end's gain at every λ; of the first β."""
+    figure, all_axes = plt.subplots(2, 2, figsize=(13, 7.6), gridspec_kw={"wspace": 0.55, "hspace": 0.32})
+    of_beta, of_gap, of_loss, of_end = all_axes.ravel()
+    first = next(iter(fits))[1]
+    labels = {axes: [] for axes in (of_beta, of_gap, of_loss, of_end)}
+    own = {schedule: fitted for (schedule, beta), fitted in fits.items() if beta == first}
+    reference = smooth(next(iter(own.values())).objective.mean(axis=1))
+    for schedule, fitted in own.items():
+        style, color = STYLES[schedule]
+        name = schedule.replace("_", " ")
+        loss = smooth(fitted.objective.mean(axis=1))
+        curves = {of_beta: fitted.beta, of_gap: smooth(fitted.gap), of_loss: 100 * (loss / reference - 1)}
+        for axes, values in curves.items():
+            steps = np.arange(len(fitted.beta) - len(values), len(fitted.beta))
+            axes.plot(steps, values, style, color=color, linewidth=1.6)
+            labels[axes].append(Label(steps[-1], values[-1], name, color))
+        gains = [point for point in ends if (point.schedule, point.inverse_temperature) == (schedule, first)]
+        values = [point.gain_percent for point in gains]
+        of_end.plot([point.rd_lambda for point in gains], values, style, marker="o", color=color, markersize=4)
+        labels[of_end].append(Label(gains[-1].rd_lambda, values[-1], name, color))
+    lambdas = [point.rd_lambda for point in gains]
+    of_beta.set(xlabel="step", ylabel="β (stochastic gap: its limit), 1/step", yscale="log")
+    of_gap.set(xlabel="step", ylabel="mean |soft − hard| in steps", yscale="log")
+    of_loss.set(xlabel="step", ylabel=f"soft loss against that of {next(iter(own)).replace('_', ' ')}, in %")
+    of_end.set(xlabel="λ", ylabel="hard bpp + λ·MSE against uniform, in %", xscale="log")
+    of_end.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    of_end.minorticks_off()
+    for axes, title in zip(
+        labels,
+        ("The inverse temperature", "The gap", f"The loss that is minimized, means of {SMOOTHED} steps",
+         "The end: crops held out, hard decisions"),
+        strict=True,
+    ):  # fmt: skip
+        axes.set_title(title, fontsize=10)
+        axes.grid(color="0.93")
+        axes.spines[["top", "right"]].set_visible(False)
+        write_labels(axes, labels[axes])
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    anchor = load_anchor(settings)
+    fits = fits_of(settings, anchor)
+    ends = end_points(settings, anchor, fits)
+    steps = [
+        StepPoint(schedule, beta_0, step, float(beta), float(gap), float(np.mean(objective)))
+        for (schedule, beta_0), fitted in fits.items()
+        for step, (beta, gap, objective) in enumerate(zip(fitted.beta, fitted.gap, fitted.objective, strict=True))
+    ]
+    write_csv(settings.out / "annealing.csv", steps)
+    write_csv(settings.out / "annealing_end.csv", ends)
+    draw(fits, ends, settings.out / "annealing.png")
+    print("schedule        β from     to  last gap  objective against uniform in % by λ")
+    for (schedule, beta), fitted in fits.items():
+        gains = [p.gain_percent for p in ends if (p.schedule, p.inverse_temperature) == (schedule, beta)]
+        text = "  ".join(f"{gain:+.2f}" for gain in gains)
+        print(f"{schedule:14}  {beta:6g}  {fitted.beta[-1]:5.1f}  {np.mean(fitted.gap[-10:]):8.4f}  {text}")
+    print(f"{settings.out / 'annealing.csv'}, annealing_end.csv and annealing.png written")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

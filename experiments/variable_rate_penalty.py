@@ -1,0 +1,234 @@
+"""What does one model for all rates cost against a model for each?
+
+Four ways to a curve, all from the same anchor, with the same crops in the same order:
+
+- *plain*: the anchor and a uniform quantizer whose step is scaled for each λ. Nothing is fitted.
+- *refitted*: the anchor and quantizers fitted for `--steps` steps. One model, as it ships.
+- *separate*: for each λ a model of its own, all of whose weights were trained for as many steps with that λ and its
+  uniform step. (But for a hyper synthesis in integers, which stays: gradients pass it, yet it cannot learn.)
+- *separate, refitted*: quantizers fitted to each of those besides; twice the steps.
+
+The penalty is the BD-rate of *refitted* against *separate*. The anchor had learned for hours at one λ (with steps that
+varied about it), and few steps of a separate training do not part it far from there: the default shows the price on
+the first stretch of that way, at equal effort, and not what seven whole trainings would reach. `--steps` goes on.
+
+    python experiments/variable_rate_penalty.py PHOTOGRAPHS
+
+writes results/variable_rate_penalty.csv, a row a way and λ, and results/variable_rate_penalty.png. Rates are real
+streams of photographs held out.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+import tyro
+from command import run
+from direct_labels import Label, write_labels
+from refits import (
+    Anchor,
+    CurvePoint,
+    Refits,
+    batch_indices,
+    codec_of,
+    digest_of,
+    fit,
+    load_anchor,
+    photographs_of,
+    real_curve,
+)
+from tqdm import tqdm
+
+from lic_jax.errors import LicError
+from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.rate_distortion import bd_rate
+from lic_jax.model import CodecModel
+from lic_jax.training.anchor import training_stages
+from lic_jax.training.objective import anchor_objective
+from lic_jax.training.refit import in_fixed_point, start_quantizers
+from lic_jax.training.settings import AnchorSettings
+from lic_jax.zoo.bundle import save_bundle
+
+STYLES = {
+    "plain": ("v:", "0.6"),
+    "refitted": ("o-", "tab:blue"),
+    "separate": ("s--", "black"),
+    "separate, refitted": ("^--", "0.45"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Refits):
+    """What to compare and where to write; the rest is what all fits have in common.
+
+    Attributes:
+      images: see `Refits`.
+      lambdas: the trade-offs, increasing; a BD-rate needs four.
+      learning_rate: of the separate trainings, Adam's.
+      out: the folder of the CSV and the picture.
+    """
+
+    images: tyro.conf.Positional[Path | None] = None
+    lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
+    learning_rate: float = 2e-4
+    out: Path = Path("results")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.lambdas) < 4:
+            raise LicError(f"lambdas {self.lambdas} are too few for a BD-rate; give four or more")
+        self.settings(lambdas=self.lambdas)
+
+
+class PenaltyPoint(NamedTuple):
+    """A row of variable_rate_penalty.csv; `bd_rate_percent` is the whole curve's, against the separate models."""
+
+    way: str
+    steps: int
+    rd_lambda: float
+    bpp: float
+    psnr_db: float
+    objective: float
+    bd_rate_percent: float
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _train(model: CodecModel, optimizer, params: dict, trainable: dict, state, pixels, key, rd_lambda, step):
+    """One step of a training at a fixed quantization step: (trainable, optimizer's state, objective)."""
+
+    def objective(trainable):
+        return anchor_objective(model, {**params, **trainable}, pixels, key, rd_lambda, middle_step=step).objective
+
+    value, gradients = jax.value_and_grad(objective)(trainable)
+    updates, state = optimizer.update(gradients, state, trainable)
+    return optax.apply_updates(trainable, updates), state, value
+
+
+def separate_model(settings: Settings, anchor: Anchor, rd_lambda: float) -> Path:
+    """The file of a model trained for one λ, with its uniform quantizer; made if it is not there.
+
+    It keeps the anchor's units: its step is sqrt(λ of the anchor / λ), as that of the plain way.
+    """
+    bundle = anchor.bundle
+    decisive = [settings.steps, settings.batch_size, settings.learning_rate, settings.seed, bundle.fingerprint.hex()]
+    path = settings.folder / f"separate_{rd_lambda:g}_{digest_of(decisive, anchor.to_fit)}.safetensors"
+    if path.exists():
+        return path
+    anchor_settings = AnchorSettings(
+        dataclasses.replace(bundle.config, hyper_arithmetic="float"),
+        hyperprior_steps=0,
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        decay_fraction=0.5,
+    )
+    optimizer = _optimizer(anchor_settings)
+    trainable = {part: tree for part, tree in bundle.params.items() if part != "hyper_synthesis"}
+    trainable, state = jax.tree.map(jnp.asarray, trainable), optimizer.init(trainable)
+    step = math.sqrt(bundle.rd_lambda / rd_lambda)
+    batches = batch_indices(len(anchor.to_fit.pixels), settings.batch_size, seed=0)
+    progress = tqdm(itertools.islice(batches, settings.steps), f"separate λ {rd_lambda:g}", settings.steps, unit="step")
+    for count, index in enumerate(progress):
+        key = jax.random.fold_in(jax.random.key(settings.seed), count)
+        trainable, state, value = _train(
+            anchor.model, optimizer, bundle.params, trainable, state, anchor.to_fit.pixels[index], key,
+            bundle.rd_lambda, step,
+        )  # fmt: skip
+        progress.set_postfix_str(f"loss {float(value):.3f}", refresh=False)
+    params = {**bundle.params, **jax.tree.map(np.asarray, trainable)}
+    uniform = start_quantizers(bundle.config, settings.settings(lambdas=(rd_lambda,)), bundle.rd_lambda)
+    save_bundle(path, bundle.config, params, bundle.rd_lambda, (rd_lambda,), *in_fixed_point(uniform))
+    return path
+
+
+@functools.cache
+def _optimizer(settings: AnchorSettings) -> optax.GradientTransformation:
+    """That of a training's last stage: one object, so that all models share a program."""
+    return training_stages(settings)[1].optimizer
+
+
+def curves_of(settings: Settings, anchor: Anchor) -> dict[str, tuple[int, list[CurvePoint]]]:
+    """By way: the steps taken and the curve on the photographs held out."""
+    _, held_out = photographs_of(settings)
+    photographs = dict(list(held_out.items())[: settings.measured])
+    lambdas = settings.lambdas
+    fit_settings = settings.settings(lambdas=lambdas)
+    uniform = start_quantizers(anchor.bundle.config, fit_settings, anchor.bundle.rd_lambda)
+    refitted = fit(settings, anchor, fit_settings, "photographs").quantizers
+    ways = {"plain": (0, uniform), "refitted": (settings.steps, refitted)}
+    curves = {}
+    for way, (steps, quantizers) in ways.items():
+        codec = codec_of(settings, anchor.bundle, quantizers, lambdas, f"penalty_{way}")
+        curves[way] = steps, real_curve(codec, photographs, way)
+    separate, both = [], []
+    for rd_lambda in lambdas:
+        own = load_anchor(settings, separate_model(settings, anchor, rd_lambda))
+        one = settings.settings(lambdas=(rd_lambda,))
+        uniform = start_quantizers(own.bundle.config, one, own.bundle.rd_lambda)
+        fitted = fit(settings, own, one, f"penalty_separate_{rd_lambda:g}").quantizers
+        for points, quantizers, name in ((separate, uniform, "separate"), (both, fitted, "separate_refitted")):
+            codec = codec_of(settings, own.bundle, quantizers, (rd_lambda,), f"penalty_{name}_{rd_lambda:g}")
+            points += real_curve(codec, photographs, f"{name} λ {rd_lambda:g}")
+    return {**curves, "separate": (settings.steps, separate), "separate, refitted": (2 * settings.steps, both)}
+
+
+def rows_of(curves: dict[str, tuple[int, list[CurvePoint]]]) -> list[PenaltyPoint]:
+    """The CSV's rows."""
+    columns = lambda curve: [[getattr(point, name) for point in curve] for name in ("bpp", "psnr_db")]
+    reference = columns(curves["separate"][1])
+    return [
+        PenaltyPoint(way, steps, *point, bd_rate(*columns(curve), *reference))
+        for way, (steps, curve) in curves.items()
+        for point in curve
+    ]
+
+
+def draw(rows: list[PenaltyPoint], path: Path) -> None:
+    """The curves, and how far each way's objective is from the separate models'."""
+    figure, (of_rate, of_objective) = plt.subplots(1, 2, figsize=(12, 4.4), gridspec_kw={"wspace": 0.25})
+    reference = [row.objective for row in rows if row.way == "separate"]
+    labels = []
+    for way, (style, color) in STYLES.items():
+        curve = [row for row in rows if row.way == way]
+        of_rate.plot([row.bpp for row in curve], [row.psnr_db for row in curve], style, color=color, markersize=5)
+        excess = [100 * (row.objective / other - 1) for row, other in zip(curve, reference, strict=True)]
+        of_objective.plot([row.rd_lambda for row in curve], excess, style, color=color, markersize=5)
+        text = f"{way}: BD-rate {curve[0].bd_rate_percent:+.1f} %" if way != "separate" else "separate models"
+        labels.append(Label(curve[-1].rd_lambda, excess[-1], text, color))
+    of_rate.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
+    of_rate.set_title("The curves", fontsize=10)
+    of_objective.set(xlabel="λ", ylabel="bpp + λ·MSE above the separate models', in %", xscale="log")
+    lambdas = [row.rd_lambda for row in curve]
+    of_objective.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    of_objective.minorticks_off()
+    steps = next(row.steps for row in rows if row.way == "separate")
+    of_objective.set_title(f"What each λ pays for sharing a model ({steps} steps from the anchor)", fontsize=10)
+    for axes in (of_rate, of_objective):
+        axes.grid(color="0.93")
+        axes.spines[["top", "right"]].set_visible(False)
+    write_labels(of_objective, labels)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main(settings: Settings) -> None:
+    rows = rows_of(curves_of(settings, load_anchor(settings)))
+    write_csv(settings.out / "variable_rate_penalty.csv", rows)
+    draw(rows, settings.out / "variable_rate_penalty.png")
+    print("way                 steps  BD-rate % against separate models  objective by λ")
+    for way in STYLES:
+        own = [row for row in rows if row.way == way]
+        objectives = "  ".join(f"{row.objective:.4f}" for row in own)
+        print(f"{way:18}  {own[0].steps:5}  {own[0].bd_rate_percent:+33.2f}  {objectives}")
+    print(f"{settings.out / 'variable_rate_penalty.csv'} and {settings.out / 'variable_rate_penalty.png'} written")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
