@@ -292,9 +292,9 @@ def _training_defaults(arguments: list[str]) -> AnchorSettings:
     A codec's model has a hyper synthesis in integers, as narrow as it could be made; in training it begins anew.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--start")
+    parser.add_argument("--start", nargs="?")
     start = parser.parse_known_args(arguments)[0].start
-    if start is None:
+    if start in (None, "None"):
         return _ANCHOR
     config = zoo.config_of(start)
     if config.hyper_arithmetic == "integer":

@@ -80,6 +80,9 @@ def test_a_staircase_has_the_levels_of_each_row(plain, tmp_path):
     np.testing.assert_array_equal(staircase.level(nearest, row), quantizer.levels_of(nearest, row))
     below = np.asarray(staircase.below(values, row))
     assert np.all((below == nearest) | (below + 1 == nearest))
+    inside = (below > 0) & (below < quantizer.symbol_count - 2)
+    low, high = staircase.level(below, row), staircase.level(below + 1, row)
+    assert np.all(((low <= values) & (values <= high))[inside]) and np.mean(inside) > 0.5
 
 
 def test_options_are_part_of_the_fingerprint(plain, tmp_path):

@@ -68,7 +68,7 @@ def test_the_stream_names_the_model(codec):
 
 
 def test_rate_and_quality_rise_together(codec, test_photographs):
-    for image in test_photographs:
+    for image in (photograph[:320, :320] for photograph in test_photographs):
         analysed = codec.analyse(image)
         points = []
         for rate in np.linspace(0, codec.bundle.highest_rate, 7):

@@ -72,10 +72,13 @@ class Staircase:
 
     def below(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
         """The symbol of the lower of the two levels beside each value, or of the outermost two."""
-        if self.reconstructions is not None:
-            middle = self.levels[len(self.levels) // 2]
-            values = moved_inward(values, middle, self.reconstructions[_row(index)])
-        return level_below(self.levels, values)
+        if self.reconstructions is None:
+            return level_below(self.levels, values)
+        middle = len(self.levels) // 2
+        moved = moved_inward(values, self.levels[middle], self.reconstructions[_row(index)])
+        below = level_below(self.levels, moved)
+        is_low = values < self.levels[middle]  # many move just to the middle level: from which side is lost there
+        return jnp.where(is_low, jnp.minimum(below, middle - 1), jnp.maximum(below, middle))
 
     def nearest(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
         """The symbol of the level nearest to each value, wherever the thresholds are."""

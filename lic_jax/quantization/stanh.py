@@ -138,8 +138,8 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
 def symmetric(quantizer: STanH) -> STanH:
     """The quantizer that treats ±v alike: both sides are the mean of what they were, and the middle is zero.
 
-    Levels count from the outermost in (c_0 = −½ Σ w), so without this the one in the middle, which most values have,
-    moves with every spacing.
+    Both ends are as far from zero (c_0 = −½ Σ w, c_T = ½ Σ w), so without this the level in the middle, which most
+    values have, moves with every spacing.
     """
     mirrored = lambda values: (values + values[..., ::-1]) / 2
     gaps = mirrored(quantizer.free_gaps)

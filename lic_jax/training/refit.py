@@ -148,7 +148,8 @@ def refit(
       settings: what to fit.
       anchor_lambda: the λ for which step 1 is right; it decides where the quantizers start.
       seed: of the stochastic annealing.
-      start: a stack of K pairs to begin with, of any number of components; uniform ones if None.
+      start: a stack of K pairs to begin with, of any number of components; uniform ones if None. Of hyper quantizers
+        that are kept all have the first; a symmetric fit begins with what is symmetric of them.
 
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
@@ -163,6 +164,11 @@ def refit(
 
     def init() -> RefitState:
         quantizers = start_quantizers(model.config, settings, anchor_lambda) if start is None else start
+        if settings.symmetric:
+            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
+        if settings.hyper_quantizer == "kept":
+            first = jax.tree.map(lambda stack: jnp.broadcast_to(stack[:1], stack.shape), quantizers.hyper_latent)
+            quantizers = quantizers.replace(hyper_latent=first)
         return RefitState(
             jnp.zeros((), jnp.int32), quantizers, optimizer.init(quantizers), schedule.init(), jnp.zeros(())
         )

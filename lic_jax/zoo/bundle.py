@@ -177,6 +177,8 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
     try:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
         bin_edges, stacks = metadata.get(_BIN_EDGES_ENTRY, BIN_EDGES[0]), tree["quantizers"]
+        if not isinstance(stacks, dict) or stacks.keys() != {"latent", "hyper_latent"}:
+            raise ValueError("its quantizers are not those of latent and hyper_latent")
         latent_quantizers = unstack_rows(stacks["latent"], bin_edges, config.latent_tables)
         hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges)
     except LicError:

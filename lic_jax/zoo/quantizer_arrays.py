@@ -32,12 +32,10 @@ def unstack(arrays: dict[str, np.ndarray], bin_edges: str) -> tuple[FixedPointQu
       bin_edges: one of `fixed_point.BIN_EDGES`.
 
     Raises:
-      KeyError, TypeError, ValueError: the arrays do not fit together, or there are unknown ones.
+      KeyError, ValueError: arrays are missing, unknown, of another type or rank, or do not fit together.
       LicError: they are no quantizers.
     """
-    unknown = arrays.keys() - {*_PLAIN, *_OF_ROWS}
-    if unknown:
-        raise ValueError(f"its quantizers have {min(unknown)}, which this lic does not know")
+    _check(arrays, _PLAIN)
     pairs = zip(arrays["spacings"], arrays["thresholds"], strict=True)
     return tuple(
         FixedPointQuantizer(spacings.astype(np.int64), thresholds.astype(np.int64), bin_edges)
@@ -51,12 +49,24 @@ def unstack_rows(
     """The quantizers of `stack_rows`, for a latent of so many coding tables.
 
     Raises:
-      KeyError, TypeError, ValueError, LicError: as `unstack`.
+      KeyError, ValueError, LicError: as `unstack`.
     """
-    quantizers = unstack(arrays, bin_edges)
+    _check(arrays, (*_PLAIN, *_OF_ROWS))
+    quantizers = unstack({name: arrays[name] for name in _PLAIN}, bin_edges)
     if not arrays.keys() & set(_OF_ROWS):
         return quantizers
     of_rows = [arrays[name].astype(np.int64) for name in _OF_ROWS]
     if any(offsets.shape != (len(quantizers), tables) for offsets in of_rows):
         raise ValueError(f"its dead zones are not of {len(quantizers)} rates and {tables} coding tables")
     return tuple(FixedPointRows(*parts) for parts in zip(quantizers, *of_rows, strict=True))
+
+
+def _check(arrays: dict[str, np.ndarray], known: Sequence[str]) -> None:
+    """Raises ValueError unless all are int32 [K, n], whose sums 64 bits hold, and have known names."""
+    if not isinstance(arrays, dict):
+        raise ValueError("its quantizers are one array, not several with names")
+    for name, array in arrays.items():
+        if name not in known:
+            raise ValueError(f"its quantizers have {name}, which this lic does not know")
+        if not isinstance(array, np.ndarray) or array.dtype != np.int32 or array.ndim != 2:
+            raise ValueError(f"its quantizers' {name} are not int32 of two axes")

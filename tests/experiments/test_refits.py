@@ -186,7 +186,7 @@ def test_a_quantizer_takes_four_bytes_a_number():
     from lic_jax.training.refit import start_quantizers
     from lic_jax.training.settings import RefitSettings
 
-    settings = RefitSettings(lambdas=(0.01, 0.04), latent_components=30, hyper_components=10)
+    settings = RefitSettings(lambdas=(0.01, 0.04), latent_components=30, hyper_components=10, row_knots=0)
     (stored, deflated), second = bytes_of(start_quantizers(ModelConfig(), settings, 0.01))
     assert (stored, second[0]) == (4 * 2 * 40, 4 * 2 * 40)
     assert deflated < stored
