@@ -25,7 +25,6 @@ from PIL import Image, ImageFilter
 from refits import Anchor, Refits, codec_of, crops_of, encoded, fit, load_anchor, photographs_of, real_curve
 
 from lic_jax.codec import Codec
-from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.rate_distortion import Point
@@ -82,9 +81,7 @@ class Settings(Refits):
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.lambdas) < 4:
-            raise LicError(f"lambdas {self.lambdas} are too few for a BD-rate; give four or more")
-        self.settings(lambdas=self.lambdas)
+        self.check_curve(self.lambdas)
 
 
 class DomainPoint(NamedTuple):

@@ -77,6 +77,12 @@ class Refits:
                 raise LicError(f"{name.replace('_', ' ')} {getattr(self, name)} is none; give 1 or more")
         self.settings()
 
+    def check_curve(self, lambdas: tuple[float, ...]) -> None:
+        """Raises LicError unless these λ can be fitted and make a curve."""
+        if len(lambdas) < 4:
+            raise LicError(f"lambdas {lambdas} are too few for a BD-rate; give four or more")
+        self.settings(lambdas=lambdas)
+
     def settings(self, **changes) -> RefitSettings:
         """The settings of a fit that differs from the experiment's in these: STanH as published, otherwise."""
         shared = {name: getattr(self, name) for name in ("steps", "batch_size", "crop_size")}

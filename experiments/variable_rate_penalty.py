@@ -47,7 +47,6 @@ from refits import (
 )
 from tqdm import tqdm
 
-from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.model import CodecModel
@@ -83,9 +82,7 @@ class Settings(Refits):
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.lambdas) < 4:
-            raise LicError(f"lambdas {self.lambdas} are too few for a BD-rate; give four or more")
-        self.settings(lambdas=self.lambdas)
+        self.check_curve(self.lambdas)
 
 
 class PenaltyPoint(NamedTuple):

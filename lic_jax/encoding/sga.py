@@ -14,12 +14,10 @@ from lic_jax.encoding import descent
 from lic_jax.encoding.objective import ImageBatch, OperatingPoint, relaxed_objective
 from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import logistic_noise, upper_weight
+from lic_jax.quantization.rounding import NOISE
 
 PUBLISHED_STEPS = 3000
 PUBLISHED_LEARNING_RATE = 5e-3
-
-NOISE = "rbg"
-"""The generator of the noise: it compiles in half the time that JAX's own takes."""
 
 HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
 

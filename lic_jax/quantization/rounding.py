@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+NOISE = "rbg"
+"""The generator of noise. On a CPU, JAX's own (threefry) takes longer to compile than the rest of a training's step."""
+
 
 def additive_noise(
     key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float = 1.0

@@ -26,14 +26,12 @@ from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import CodecModel, initialize, model_of
+from lic_jax.quantization.rounding import NOISE
 from lic_jax.training import checkpoint, data
 from lic_jax.training.klt import klt_start
 from lic_jax.training.objective import RateDistortion, anchor_objective, psnr
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.weights import anchor_metadata, flatten, load_weights, save_weights
-
-NOISE = "rbg"
-"""The generator of a step's noise; on a CPU, JAX's own (threefry) takes longer to compile than the rest of a step."""
 
 
 class TrainingState(NamedTuple):
