@@ -10,6 +10,8 @@ The quantizers Q are not part of the model: they are arguments of what runs it, 
 (The shallow syntheses are those of Yang & Mandt, ICCV 2023.)
 """
 
+import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -206,9 +208,16 @@ _UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive
 
 def initialize(config: ModelConfig, key: PRNGKeyArray) -> dict:
     """Random parameters for a configuration."""
+    return _initializer(config)(key)["params"]
+
+
+@functools.lru_cache(maxsize=16)
+def _initializer(config: ModelConfig) -> Callable[[PRNGKeyArray], dict]:
+    """What draws a configuration's parameters, compiled."""
     image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
     options = _UNOPTIMIZED if jax.default_backend() == "cpu" else None
-    return jax.jit(model_of(config).init).lower(key, image).compile(compiler_options=options)(key, image)["params"]
+    draw = jax.jit(lambda key: model_of(config).init(key, image))
+    return draw.lower(jax.random.key(0)).compile(compiler_options=options)
 
 
 def to_network_domain(pixels: Array) -> Array:

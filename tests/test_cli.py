@@ -376,6 +376,6 @@ def test_every_command_explains_itself(command, capsys):
 def test_a_model_can_be_refitted(lic, tiny_model_file, photograph_folder, tmp_path):
     """Not only a training's weights: a codec's model is an anchor, too."""
     out = tmp_path / "refitted.safetensors"
-    arguments = ("--lambdas", 0.005, 0.02, "--steps", 2, "--crop-size", 64, "--batch-size", 2, "--out", out)
+    arguments = ("--lambdas", 0.005, 0.02, "--steps", 3, "--crop-size", 64, "--batch-size", 2, "--out", out)
     assert lic("refit", tiny_model_file, photograph_folder, *arguments, with_model=False) == 0
     assert out.exists()

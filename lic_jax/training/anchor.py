@@ -7,6 +7,7 @@ which is cheap; then everything learns. The learning rate warms up, stays, and f
 
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -258,30 +259,38 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     log = TrainingLog(out / "log.csv", step)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
     progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
-    for stage in stages:
+    for number, stage in enumerate(stages):
         if int(state.step) > stage.last_step:
             continue
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
-        state = _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress)
+        state = _run_stage(settings, number, state, batches, validation_crops, keep, log, progress)
     save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
     progress.close()
     manager.close()
     return state.params
 
 
-def _run_stage(settings, stage, state, batches, validation_crops, keep, log, progress) -> TrainingState:
-    take_step = jax.jit(lambda state, pixels: training_step(settings, stage, state, pixels), donate_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def take_step(settings: AnchorSettings, stage: int, state: TrainingState, pixels: Array):
+    """`training_step` of the stage of this number, compiled; trainings with the same settings share the program.
 
-    @jax.jit
-    def validate(params):
-        key = jax.random.key(settings.seed, impl=NOISE)
-        return anchor_objective(stage.model, params, validation_crops, key, settings.rd_lambda)
+    The last state's memory is used again.
+    """
+    return training_step(settings, training_stages(settings)[stage], state, pixels)
 
-    recent = []
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _validate(settings: AnchorSettings, model: CodecModel, params: dict, crops: Array) -> RateDistortion:
+    """The objective at step 1, with the same noise whenever it is asked for."""
+    return anchor_objective(model, params, crops, jax.random.key(settings.seed, impl=NOISE), settings.rd_lambda)
+
+
+def _run_stage(settings, number, state, batches, validation_crops, keep, log, progress) -> TrainingState:
+    stage, recent = training_stages(settings)[number], []
     remaining = stage.last_step - int(state.step)
     for pixels in itertools.islice(batches, remaining):
-        state, result = take_step(state, pixels)
+        state, result = take_step(settings, number, state, pixels)
         recent.append(result)
         step = int(state.step)
         progress.update()
@@ -292,7 +301,8 @@ def _run_stage(settings, stage, state, batches, validation_crops, keep, log, pro
             progress.set_postfix_str(quality, refresh=False)
         if step % settings.validate_every == 0 or step == stage.last_step:
             average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
-            log.append(step, stage.name, average, validate(state.params))
+            held_out = _validate(settings, stage.model, state.params, validation_crops)
+            log.append(step, stage.name, average, held_out)
             keep(state)
             recent = []
     return state

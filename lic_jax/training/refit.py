@@ -75,6 +75,13 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
     return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array, Array]:
+    """Pixels → the image in the network's domain, y and z."""
+    image = to_network_domain(pixels)
+    return image, *model.apply({"params": params}, image, method="encode")
+
+
 _DECIDED = 1e6
 """A β at which nothing is soft."""
 
@@ -154,8 +161,8 @@ def refit(
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
       and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
-      latent, hyper_latent)`, for who fits often to the same crops: called as it is, not under jit, it compiles its
-      expensive part once for all fits of one shape.
+      latent, hyper_latent)`, for who fits often to the same crops. Both can be called as they are: what is expensive
+      of them is compiled once for all fits of one shape, whatever else of the settings differs.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -174,22 +181,27 @@ def refit(
         )
 
     def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
-        image = to_network_domain(pixels)
-        latent, hyper_latent = model.apply({"params": params}, image, method="encode")
-        return update_encoded(state, image, latent, hyper_latent)
+        return update_encoded(state, *_encode(model, params, pixels))
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        beta, next_beta = schedule.update(state.beta, state.step, state.gap, key)
-
+        beta, next_beta = anneal(state)
         gradients, (results, gap) = _gradients(
             model, settings.hyper_quantizer, settings.symmetric, params, state.quantizers, lambdas, steps, beta, *batch
         )
+        return descend(state, gradients, next_beta, gap), results
+
+    @jax.jit
+    def anneal(state: RefitState) -> tuple[Array, annealing.State]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        return schedule.update(state.beta, state.step, state.gap, key)
+
+    @jax.jit
+    def descend(state: RefitState, gradients: Quantizers, next_beta: annealing.State, gap: Array) -> RefitState:
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
         quantizers = optax.apply_updates(state.quantizers, updates)
         if settings.symmetric:
             quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
-        return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap), results
+        return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap)
 
     return Refit(init, update, update_encoded)
 
@@ -206,15 +218,10 @@ def fit_quantizers(
 ) -> Quantizers:
     """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`."""
     process = refit(model, params, settings, anchor_lambda, seed, start)
-    # The weights are an argument: as constants of the program they would be folded for a minute before the first step.
-    update = jax.jit(
-        lambda state, params, pixels: refit(model, params, settings, anchor_lambda, seed).update(state, pixels),
-        donate_argnums=0,
-    )
     state = process.init()
     progress = tqdm(itertools.islice(batches, settings.steps), total=settings.steps, desc=description, unit="step")
     for pixels in progress:
-        state, results = update(state, params, pixels)
+        state, results = process.update(state, pixels)
         bpp, quality = np.asarray(results.bpp), np.asarray(psnr(results.mse))
         progress.set_postfix_str(
             f"bpp {bpp[0]:.2f}–{bpp[-1]:.2f} psnr {quality[0]:.1f}–{quality[-1]:.1f} "
@@ -288,9 +295,8 @@ def in_integers(
 ) -> tuple[ModelConfig, dict]:
     """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
     model = model_of(config)
-    encode = jax.jit(lambda pixels: model.apply({"params": params}, to_network_domain(pixels), method="encode"))
     batches = np.array_split(crops, -(-len(crops) // batch_size))
-    hyper_latents = np.concatenate([np.rint(np.asarray(encode(batch)[1])) for batch in batches])
+    hyper_latents = np.concatenate([np.rint(np.asarray(_encode(model, params, batch)[2])) for batch in batches])
     config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
     return config, {**params, "hyper_synthesis": integers}
 
@@ -298,8 +304,7 @@ def in_integers(
 @functools.partial(jax.jit, static_argnums=0)
 def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
     """K (bpp, mean squared error) of one batch with hard decisions."""
-    image = to_network_domain(pixels)
-    latent, hyper_latent = model.apply({"params": params}, image, method="encode")
+    image, latent, hyper_latent = _encode(model, params, pixels)
     results = jax.vmap(
         lambda pair, rd_lambda: hard_objective(model, params, pair, image, latent, hyper_latent, rd_lambda)
     )(quantizers, lambdas)

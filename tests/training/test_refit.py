@@ -53,11 +53,18 @@ def test_a_refit_lowers_every_objective_and_so_do_its_rows(model, tiny_params, c
 
 
 def test_a_kept_hyper_quantizer_stays_uniform(model, tiny_params, crops):
-    settings = RefitSettings(lambdas=LAMBDAS[:1], latent_components=14, hyper_components=14, hyper_quantizer="kept")
+    settings = RefitSettings(lambdas=LAMBDAS[:1], hyper_quantizer="kept")
     state, _ = run(model, tiny_params, settings, crops, 2)
     start = start_quantizers(model.config, settings, 0.01)
     np.testing.assert_array_equal(state.quantizers.hyper_latent.thresholds, start.hyper_latent.thresholds)
     assert np.any(state.quantizers.latent.thresholds != start.latent.thresholds)
+
+
+def test_a_fitted_hyper_quantizer_learns(model, tiny_params, crops):
+    settings = RefitSettings(lambdas=LAMBDAS[:1], latent_components=6, hyper_components=6, hyper_quantizer="fitted")
+    state, _ = run(model, tiny_params, settings, crops, 1)
+    start = start_quantizers(model.config, settings, 0.01)
+    assert np.any(state.quantizers.hyper_latent.thresholds != start.hyper_latent.thresholds)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_fitted_quantizers_are_in_order(curve):
 
 def test_many_together_are_each_alone(model, tiny_params, crops):
     """Fitting K quantizers in one program gives what fitting each by itself gives, where β does not look at the gap."""
-    settings = RefitSettings(lambdas=LAMBDAS, schedule="constant", hyper_quantizer="fitted")
+    settings = RefitSettings(lambdas=LAMBDAS, schedule="constant")
     fit = lambda lambdas: run(model, tiny_params, dataclasses.replace(settings, lambdas=lambdas), crops, 3)[0]
     together, alone = fit(LAMBDAS), fit(LAMBDAS[1:2])
     for one, of_many in zip(
@@ -97,9 +104,9 @@ def test_many_together_are_each_alone(model, tiny_params, crops):
 
 def run(model, params, settings, crops, steps):
     process = refit(model, params, settings, anchor_lambda=0.01)
-    update, state = jax.jit(process.update), process.init()
+    state = process.init()
     for _ in range(steps):
-        state, results = update(state, crops[:4])
+        state, results = process.update(state, crops[:8])
     return state, results
 
 
