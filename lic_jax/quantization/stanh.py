@@ -15,6 +15,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from lic_jax.errors import LicError
+from lic_jax.quantization.counting import count_below
 
 SMALLEST = 2.0**-12
 """No spacing and no gap between thresholds is smaller: the unit that fitted quantizers are stored in."""
@@ -175,7 +176,7 @@ def soft(
 
 def symbols(quantizer: STanH, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
-    return jnp.searchsorted(quantizer.thresholds, values, side="left", method="scan_unrolled")
+    return count_below(quantizer.thresholds, values)
 
 
 def dequantize(quantizer: STanH, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
