@@ -23,7 +23,7 @@ from lic_jax.model import CodecModel
 MARGIN = 1.1
 """G_c counts so many times: neighbours that see the same error all correct it, and together too much.
 
-On crops of six training photos one pass gains 3.13 % of the rate; 2.50 % with a margin of 1, 2.92 % with 1.15.
+The best of 1 to 1.3 on crops of six training photographs; without it a pass gains a fifth less.
 """
 
 
