@@ -16,13 +16,13 @@ import tyro
 from command import run
 from tqdm import tqdm
 
-from lic_jax.codec import pad_to_multiple
 from lic_jax.config import ModelConfig
-from lic_jax.encoding.search import psnr_of
+from lic_jax.encoding.objective import psnr_of
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import MEAN, write_csv
 from lic_jax.images import image_paths, read_image
 from lic_jax.model import model_of
+from lic_jax.one_shot import pad_to_multiple
 from lic_jax.training.data import split_held_out
 from lic_jax.training.refit import evaluate_quantizers, start_quantizers
 from lic_jax.training.settings import RefitSettings

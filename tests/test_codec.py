@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lic_jax import bitstream
-from lic_jax.codec import Codec, pad_to_multiple
+from lic_jax.codec import Codec
 from lic_jax.entropy.bins import bin_edges
 from lic_jax.entropy.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
+from lic_jax.one_shot import pad_to_multiple
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.zoo.bundle import load_bundle

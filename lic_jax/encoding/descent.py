@@ -8,7 +8,8 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from lic_jax.encoding.objective import Latents, OperatingPoint
+from lic_jax.encoding.choice import Latents
+from lic_jax.encoding.operating_point import OperatingPoint
 
 _ADAM = optax.scale_by_adam()
 

@@ -1,109 +1,24 @@
 """What iterative encoding minimizes: an image's own bits + λ · error, as the receiver will have them.
 
-Bits are read off the integer coding tables, so a hard solution's estimate differs from its file by some bytes of
-coder overhead; the hyper synthesis runs in the receiver's own integers, with straight-through gradients.
+Bits are those of the integer coding tables, so a choice's estimate differs from its file by some bytes of coder
+overhead; the hyper synthesis runs in the receiver's own integers, with straight-through gradients.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 
 from lic_jax.config import HYPER_STRIDE
-from lic_jax.entropy.tables import information
+from lic_jax.encoding.choice import Choice, Latents, Symbols, hyper_table
+from lic_jax.encoding.operating_point import OperatingPoint, Staircase, code_length
 from lic_jax.model import CodecModel, to_network_domain
-from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
-from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.quantization.gumbel import level_below, position_between
-from lic_jax.quantization.rounding import straight_through
-from lic_jax.quantization.rows import moved_inward
+from lic_jax.quantization.gumbel import position_between
 from lic_jax.transforms.buckets import cut_at_borders, zero_beyond
-
-
-class Latents(NamedTuple):
-    """y and z of a batch, continuous or quantized."""
-
-    latent: Float[Array, "batch h w latent"]
-    hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
-
-
-class Symbols(NamedTuple):
-    """The symbols of y − μ and of z."""
-
-    latent: Int[Array, "batch h w latent"]
-    hyper_latent: Int[Array, "batch h/4 w/4 hyper"]
-
-
-@struct.dataclass
-class Staircase:
-    """A quantizer at a rate, with what its symbols cost.
-
-    Thresholds play no part here: whoever counts the bits of both may choose either level.
-
-    Attributes:
-      levels: in units of the anchor's quantization step; where rows differ, those of the narrowest.
-      code_lengths: bits of each symbol, a row a coding table.
-      reconstructions: how far each row moves its levels away from the middle one (`quantization.rows`), if it does.
-    """
-
-    levels: Float[Array, " T+1"]
-    code_lengths: Float[Array, "tables T+1"]
-    reconstructions: Float[Array, " tables"] | None = None
-
-    @classmethod
-    def of(cls, quantizer: FixedPointQuantizer | FixedPointRows, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
-        """A codec's quantizer and the integer tables that its symbols are coded with."""
-        code_lengths = jnp.asarray(information(tables), jnp.float32)
-        if isinstance(quantizer, FixedPointQuantizer):
-            return cls(jnp.asarray(quantizer.levels()), code_lengths)
-        reconstructions = jnp.asarray(quantizer.reconstructions * UNIT, jnp.float32)
-        return cls(jnp.asarray(quantizer.narrowest.levels()), code_lengths, reconstructions)
-
-    def level(self, symbols: Int[Array, "*shape"], index: Array) -> Float[Array, "*shape"]:
-        """The level of each symbol in the row that its index, a whole number of any type, says."""
-        if self.reconstructions is None:
-            return self.levels[symbols]
-        sides = jnp.sign(2 * symbols + 1 - len(self.levels))
-        return self.levels[symbols] + sides * self.reconstructions[_row(index)]
-
-    def below(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
-        """The symbol of the lower of the two levels beside each value, or of the outermost two."""
-        if self.reconstructions is None:
-            return level_below(self.levels, values)
-        middle = len(self.levels) // 2
-        moved = moved_inward(values, self.levels[middle], self.reconstructions[_row(index)])
-        below = level_below(self.levels, moved)
-        is_low = values < self.levels[middle]  # many move just to the middle level: from which side is lost there
-        return jnp.where(is_low, jnp.minimum(below, middle - 1), jnp.maximum(below, middle))
-
-    def nearest(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
-        """The symbol of the level nearest to each value, wherever the thresholds are."""
-        below = self.below(values, index)
-        return below + (self.level(below + 1, index) - values < values - self.level(below, index))
-
-    @property
-    def spacing(self) -> Float[Array, ""]:
-        """The distance between neighbouring levels, typically: that of the levels around the middle one."""
-        middle = len(self.levels) // 2
-        return (self.levels[middle + 1] - self.levels[middle - 1]) / 2
-
-
-@struct.dataclass
-class OperatingPoint:
-    """A rate: the quantizers of y − μ and z, and λ."""
-
-    latent: Staircase
-    hyper_latent: Staircase
-    rd_lambda: Float[Array, ""]
-
-    @property
-    def bits_per_error(self) -> Float[Array, ""]:
-        """What a squared error of 1 in the network's domain, summed over pixels and channels, weighs in bits."""
-        return self.rd_lambda * 255.0**2 / 3
 
 
 @struct.dataclass
@@ -114,13 +29,13 @@ class ImageBatch:
       pixels: zeros beyond the image.
       sizes: height and width of each image in pixels.
       analysed: y and z as the analysis made them.
-      one_shot: ŷ and ẑ, what encoding in one shot makes of those.
+      one_shot: what encoding in one shot makes of those.
     """
 
     pixels: UInt8[Array, "batch height width 3"]
     sizes: Int[Array, "batch 2"]
     analysed: Latents
-    one_shot: Latents
+    one_shot: Choice
 
     @property
     def extents(self) -> Int[Array, "batch 2"]:
@@ -145,12 +60,18 @@ class RateDistortion(NamedTuple):
     mse: Float[Array, " batch"]
 
 
+def psnr_of(mse: float) -> float:
+    """In dB, of a mean squared error on the 0–255 scale."""
+    return 10 * math.log10(255.0**2 / max(mse, 1e-10))
+
+
 def squared_error(images: ImageBatch, decoded: Float[Array, "batch height width 3"]) -> Float[Array, " batch"]:
     """Summed over an image's own pixels and channels, in the network's domain; clipped there, as pixels will be."""
-    rows, columns = (jnp.arange(size) for size in images.pixels.shape[1:3])
-    inside = (rows < images.sizes[:, :1])[:, :, None] & (columns < images.sizes[:, 1:])[:, None, :]
+    batch, height, width, _ = images.pixels.shape
+    inside = (jnp.arange(height) < images.sizes[:, :1])[:, :, None] & (jnp.arange(width) < images.sizes[:, 1:])[:, None]
     error = jnp.clip(decoded, -0.5, 0.5) - to_network_domain(images.pixels)
-    return jnp.sum(jnp.where(inside, jnp.sum(error**2, axis=3), 0), axis=(1, 2))
+    rows = jnp.where(inside[..., None], error, 0).reshape(batch, height, -1)
+    return jnp.sum(jnp.sum(rows**2, axis=2), axis=1)  # row by row: a sum of everything has one thread
 
 
 def rate_distortion(
@@ -166,32 +87,6 @@ def rate_distortion(
     bpp = sum(jnp.sum(images.cut(of_part), axis=(1, 2, 3)) for of_part in bits) / pixel_count
     mse = 255.0**2 / 3 * squared_error(images, decoded) / pixel_count
     return RateDistortion(bpp + point.rd_lambda * mse, bpp, mse)
-
-
-def _row(index: Array) -> Int[Array, "*shape"]:
-    return jax.lax.stop_gradient(index).astype(jnp.int32)
-
-
-def hyper_table(hyper_latent: Array) -> Int[Array, "#batch #rows #columns hyper"]:
-    """Which coding table a hyper latent's symbols have: their channel's."""
-    return jnp.arange(hyper_latent.shape[-1])
-
-
-def code_length(
-    staircase: Staircase, index: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """Bits of symbols, by whole table indexes; differentiable in the index, as half the difference of its neighbours.
-
-    A scale index' neighbours are the tables of a smaller and of a larger scale.
-    """
-    table = staircase.code_lengths
-    row = _row(index)
-    length = table[row, symbols]
-    if not jnp.issubdtype(index.dtype, jnp.floating):
-        return length
-    higher, lower = jnp.minimum(row + 1, len(table) - 1), jnp.maximum(row - 1, 0)
-    slope = (table[higher, symbols] - table[lower, symbols]) / 2
-    return straight_through(slope * index, length)
 
 
 def decode(
@@ -210,33 +105,35 @@ def predict(
         return model.apply(variables, images.cut(hyper_latent), method="predict")
 
 
-@struct.dataclass
-class Solution:
-    """Symbols, the levels ŷ and ẑ that they stand for, and what they cost."""
-
-    symbols: Symbols
-    latents: Latents
-    cost: RateDistortion
-
-
-def nearest_solution(
+def nearest_choice(
     model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, latents: Latents
-) -> Solution:
-    """The levels nearest to z, and to y − μ once μ follows from them.
-
-    The cost is what a receiver will find, but for the container's bytes and the coder's overhead of some more.
-    """
+) -> Choice:
+    """The levels nearest to z, and to y − μ once μ follows from them."""
     table = hyper_table(latents.hyper_latent)
     hyper_symbols = point.hyper_latent.nearest(latents.hyper_latent, table)
-    hyper_latent = point.hyper_latent.level(hyper_symbols, table)
-    mean, index = predict(model, variables, images, hyper_latent)
-    symbols = point.latent.nearest(latents.latent - mean, index)
-    bits = Latents(code_length(point.latent, index, symbols), code_length(point.hyper_latent, table, hyper_symbols))
-    latent = mean + point.latent.level(symbols, index)
-    decoded = decode(model, variables, images, latent)
+    mean, index = predict(model, variables, images, point.hyper_latent.level(hyper_symbols, table))
+    index = index.astype(jnp.uint16)
+    return Choice(Symbols(point.latent.nearest(latents.latent - mean, index), hyper_symbols), mean, index)
+
+
+def cost_of(
+    images: ImageBatch, point: OperatingPoint, choice: Choice, decoded: Float[Array, "batch height width 3"]
+) -> RateDistortion:
+    """What a receiver of a choice will find, but for the container's bytes and the coder's overhead of some more.
+
+    Args:
+      decoded: the choice's image in the network's domain; its pixels are rounded here.
+    """
     shown = jnp.round((jnp.clip(decoded, -0.5, 0.5) + 0.5) * 255) / 255 - 0.5
-    cost = rate_distortion(images, point, bits, shown)
-    return Solution(Symbols(symbols, hyper_symbols), Latents(latent, hyper_latent), cost)
+    return rate_distortion(images, point, choice.bits(point), shown)
+
+
+def assess(
+    model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice
+) -> RateDistortion:
+    """`cost_of` a choice, by one decoding."""
+    latent = jax.lax.optimization_barrier(choice.latents(point).latent)  # fused with the bits, it takes twice the time
+    return cost_of(images, point, choice, decode(model, variables, images, latent))
 
 
 Weigh = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.encoding import descent
-from lic_jax.encoding.objective import ImageBatch, OperatingPoint, relaxed_objective
+from lic_jax.encoding.objective import ImageBatch, relaxed_objective
+from lic_jax.encoding.operating_point import OperatingPoint
 from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import upper_weight
 
@@ -22,13 +23,13 @@ REACH = 0.5
 """How far a latent may move in all steps together, in units of the distance between levels."""
 
 
-def begin(images: ImageBatch) -> descent.DescentState:
+def begin(images: ImageBatch, point: OperatingPoint) -> descent.DescentState:
     """From halfway between the analysis' latents and the levels that one shot gives them.
 
     So the nearest levels are those of one shot, whose thresholds are fitted and do not lie halfway between levels.
     """
-    halfway = jax.tree.map(lambda first, second: (first + second) / 2, images.analysed, images.one_shot)
-    return descent.begin(halfway)
+    levels = images.one_shot.latents(point)
+    return descent.begin(jax.tree.map(lambda first, second: (first + second) / 2, images.analysed, levels))
 
 
 def update(

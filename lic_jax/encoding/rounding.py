@@ -4,95 +4,62 @@ What a change δ of a quantized latent costs is its symbol's bits more, and λ t
 
     ΔD = g δ + G_c δ²
 
-where g is the gradient of the error at the present solution, which one pass back through the synthesis gives for all
+where g is the gradient of the error at the present choice, which one pass back through the synthesis gives for all
 latents, and G_c the local gain ‖∂x̂/∂ŷ‖² of the latent's channel: how much squared error a unit of it makes. Exact for
-one latent and a linear synthesis; that many change at once is left out of account. (The choice between levels by
+one latent and a linear synthesis; that many change at once is made up for by a margin. (The choice between levels by
 Lagrangian cost is classical: Ramchandran & Vetterli 1994; the "RDOQ" of HEVC's encoders.)
 """
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Float, Int
 
-from lic_jax.encoding.objective import (
-    ImageBatch,
-    Latents,
-    OperatingPoint,
-    code_length,
-    decode,
-    predict,
-    squared_error,
-)
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
+from lic_jax.encoding.choice import Choice
+from lic_jax.encoding.objective import ImageBatch, RateDistortion, cost_of, decode, squared_error
+from lic_jax.encoding.operating_point import OperatingPoint, code_length
 from lic_jax.model import CodecModel
 
+MARGIN = 1.1
+"""G_c counts so many times: neighbours that see the same error all correct it, and together too much.
 
-def gradient_and_gains(
-    model: CodecModel, variables: dict, images: ImageBatch, latent: Float[Array, "batch h w latent"]
-) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch 1 1 latent"]]:
-    """The gradient of the squared error in ŷ, and ‖∂x̂/∂ŷ‖² of a latent of each channel, on the average of each image.
+The best of 1 to 1.3 on crops of six training photographs; without it a pass gains a fifth less.
+"""
 
-    Both by one pass forward: for random signs ε, (Jᵀε)² has the diagonal of JᵀJ as its mean (Hutchinson 1989; Bekas,
-    Kokiopoulou & Saad 2007), and a channel has hundreds of latents to average over.
+
+def local_gains(model: CodecModel, variables: dict) -> Float[Array, " latent"]:
+    """G_c = ‖∂x̂/∂ŷ‖² of a latent of each channel about ŷ = 0: the energy that a unit of it adds to the image.
+
+    Of a shallow synthesis, which is nearly linear, that holds everywhere; of a deep one it is a guess.
     """
-    decoded, pull_back = jax.vjp(lambda latent: decode(model, variables, images, latent), latent)
-    (gradient,) = pull_back(jax.grad(lambda decoded: jnp.sum(squared_error(images, decoded)))(decoded))
-    signs = jax.random.rademacher(jax.random.key(0), decoded.shape[1:], decoded.dtype)
-    (projection,) = pull_back(jnp.broadcast_to(signs, decoded.shape))
-    total = lambda array: jnp.sum(images.cut(array), axis=(1, 2), keepdims=True)
-    return gradient, total(projection**2) / total(jnp.ones_like(latent[..., :1]))
+    channels = model.config.latent_channels
+    side = HYPER_STRIDE // LATENT_STRIDE
+    nothing = jnp.zeros((1, side, side, channels))
+    one_each = jnp.zeros((channels, side, side, channels)).at[:, side // 2, side // 2].set(jnp.eye(channels))
+    decode = lambda latent: model.apply(variables, latent, method="decode")
+    return jnp.sum((decode(one_each) - decode(nothing)) ** 2, axis=(1, 2, 3))
 
 
-def cheaper_latent(
-    model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, latents: Latents
-) -> Float[Array, "batch h w latent"]:
-    """One pass of choices between each latent's level and the two beside it.
-
-    Args:
-      latents: ŷ and ẑ; hyper latents stay.
+def improve(
+    model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice
+) -> tuple[RateDistortion, Choice]:
+    """A pass over all latents; hyper latents stay. Further passes correct what should not have changed at once.
 
     Returns:
-      ŷ after the choices.
+      What the choice costs, and the next one, which may cost more where the estimate is wrong.
     """
-    mean, index = predict(model, variables, images, latents.hyper_latent)
-    symbols = point.latent.nearest(latents.latent - mean, index)
+    symbols, index = choice.symbols.latent, choice.index
     present, bits = point.latent.level(symbols, index), code_length(point.latent, index, symbols)
-    gradient, gains = gradient_and_gains(model, variables, images, mean + present)
+    decoded, pull_back = jax.vjp(lambda level: decode(model, variables, images, choice.mean + level), present)
+    (gradient,) = pull_back(jax.grad(lambda decoded: jnp.sum(squared_error(images, decoded)))(decoded))
 
-    def cost_of(candidate: Int[Array, "batch h w latent"]) -> Float[Array, "batch h w latent"]:
+    def more(candidate: Int[Array, "batch h w latent"]) -> Float[Array, "batch h w latent"]:
         change = point.latent.level(candidate, index) - present
-        more_error = gradient * change + gains * change**2
+        more_error = gradient * change + MARGIN * point.gains * change**2
         return code_length(point.latent, index, candidate) - bits + point.bits_per_error * more_error
 
     below, above = jnp.maximum(symbols - 1, 0), jnp.minimum(symbols + 1, len(point.latent.levels) - 1)
-    cost_below, cost_above = cost_of(below), cost_of(above)
-    neighbour = jnp.where(cost_below < cost_above, below, above)
-    chosen = jnp.where(jnp.minimum(cost_below, cost_above) < 0, neighbour, symbols)
-    return mean + point.latent.level(chosen, index)
-
-
-@struct.dataclass
-class RoundingState:
-    """ŷ and ẑ so far."""
-
-    latents: Latents
-
-
-def begin(images: ImageBatch) -> RoundingState:
-    """From what encoding in one shot makes of the images."""
-    return RoundingState(images.one_shot)
-
-
-def update(
-    model: CodecModel,
-    variables: dict,
-    images: ImageBatch,
-    point: OperatingPoint,
-    state: RoundingState,
-    progress: Float[Array, ""],
-    steps: Int[Array, ""],
-) -> RoundingState:
-    """A pass of choices; further passes correct what changed at once and should not have."""
-    del progress, steps
-    latent = cheaper_latent(model, variables, images, point, state.latents)
-    return RoundingState(state.latents._replace(latent=latent))
+    more_below, more_above = more(below), more(above)
+    neighbour = jnp.where(more_below < more_above, below, above)
+    chosen = jnp.where(jnp.minimum(more_below, more_above) < 0, neighbour, symbols)
+    return cost_of(images, point, choice, decoded), choice.replace(symbols=choice.symbols._replace(latent=chosen))

@@ -1,8 +1,7 @@
 """The search for an image's symbols: by any method, for as long as asked, on images of any sizes; the best is kept."""
 
-import math
-import time
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,17 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
-from lic_jax.encoding import refinement, rounding, sga
-from lic_jax.encoding.objective import (
-    ImageBatch,
-    Latents,
-    OperatingPoint,
-    RateDistortion,
-    Solution,
-    Symbols,
-    nearest_solution,
-)
-from lic_jax.encoding.settings import Progress, Settings
+from lic_jax.encoding import objective, refinement, rounding, sga
+from lic_jax.encoding.choice import Choice, Latents, Symbols
+from lic_jax.encoding.clock import Clock
+from lic_jax.encoding.objective import ImageBatch, RateDistortion
+from lic_jax.encoding.operating_point import OperatingPoint
+from lic_jax.encoding.settings import Settings
 from lic_jax.model import CodecModel
 from lic_jax.transforms.buckets import batches_of, stacked
 
@@ -30,129 +24,78 @@ BATCH_BLOCKS = 512
 """A batch of more than one image has at most so many blocks: two megapixels, whose gradients take half a gigabyte."""
 
 LOOKS = 10
-"""How often a search looks at where it stands, the end included."""
+"""How often a descent looks at the levels nearest to where it stands, the end included."""
+
+FINISHING_PASSES = 2
+"""Of rounding, after a descent, which ends at levels and leaves some a level off."""
 
 
-class Method(NamedTuple):
-    """A way to search, as pure functions. A state has `latents`; what it stands for are the levels nearest to them.
+class Descent(NamedTuple):
+    """A way to search between the levels, as pure functions. A state has `latents`.
 
     Attributes:
-      begin: images → state.
+      begin: (images, point) → state.
       update: (model, variables, images, point, state, progress, steps) → state.
-      passes: of "rounding", which finish the search: a descent that ends at levels leaves some a level off.
     """
 
     begin: Callable
     update: Callable
-    passes: int
 
 
-METHODS = {
-    "rounding": Method(rounding.begin, rounding.update, passes=0),
-    "refinement": Method(refinement.begin, refinement.update, passes=2),
-    "sga": Method(sga.begin, sga.update, passes=2),
+DESCENTS = {
+    "refinement": Descent(refinement.begin, refinement.update),
+    "sga": Descent(sga.begin, sga.update),
 }
+"""The methods that are not "rounding" alone."""
+
+
+class Start(NamedTuple):
+    """An image, what the analysis made of it (y and z), and what one shot makes of that; a batch of one."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    analysed: Latents
+    one_shot: Choice
+
+
+class Solution(NamedTuple):
+    """A choice for every image of a batch, and what it costs."""
+
+    choice: Choice
+    cost: RateDistortion
 
 
 class Found(NamedTuple):
-    """What a search found for an image: symbols, what they cost by the coding tables' bits, and what one shot costs."""
+    """What a search found for an image, what it costs by the coding tables' bits, and what one shot costs."""
 
-    symbols: Symbols
+    choice: Choice
     cost: RateDistortion
     one_shot_cost: RateDistortion
 
 
-class Start(NamedTuple):
-    """An image, what the analysis made of it (y and z), and what one shot makes of that (ŷ and ẑ); a batch of one."""
-
-    pixels: UInt8[np.ndarray, "height width 3"]
-    analysed: Latents
-    one_shot: Latents
-
-
-look = jax.jit(nearest_solution, static_argnums=0)
-"""`objective.nearest_solution`, compiled."""
+nearest_choice = jax.jit(objective.nearest_choice, static_argnums=0)
+assess = jax.jit(objective.assess, static_argnums=0)
+improve = jax.jit(rounding.improve, static_argnums=0)
+local_gains = jax.jit(rounding.local_gains, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)
-def begin(method: Method, images: ImageBatch):
-    """A method's first state."""
-    return method.begin(images)
+def begin(descent: Descent, images: ImageBatch, point: OperatingPoint):
+    """A descent's first state."""
+    return descent.begin(images, point)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=5)
-def update(method: Method, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
-    """A method's next state; the last one's memory is used again."""
-    return method.update(model, variables, images, point, state, progress, steps)
+def update(descent: Descent, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
+    """A descent's next state; the last one's memory is used again."""
+    return descent.update(model, variables, images, point, state, progress, steps)
 
 
 @jax.jit
-def _better(new: Solution, old: Solution) -> Solution:
+def _better(old: Solution, new: Solution) -> Solution:
     """Image by image, the new one where it costs less."""
     wins = new.cost.objective < old.cost.objective
     choose = lambda new, old: jnp.where(jnp.expand_dims(wins, range(1, new.ndim)), new, old)
     return jax.tree.map(choose, new, old)
-
-
-_STEPS_TO_FINISH = 8
-"""Another step, the passes that finish, coding and decoding take about as long as so many steps."""
-
-
-class _Clock:
-    """Tells a search how far it is, and when to stop so as to end in time; each batch has its share of the time."""
-
-    def __init__(self, steps: int, batches: int, seconds: float | None):
-        self._steps, self._batches = steps, batches
-        self._deadline = None if seconds is None else time.perf_counter() + seconds
-        self._batch, self._stopped = -1, False
-        self.next_batch()
-
-    def next_batch(self) -> None:
-        self._batch += 1
-        self.step, self._step_s = 0, 0.0
-        self._started = self._last_tick = time.perf_counter()
-
-    def tick(self) -> None:
-        """A step is done. The first one's time is not typical: what was not compiled yet was compiled in it."""
-        now = time.perf_counter()
-        self._step_s = now - self._last_tick if self.step else 0.0
-        self._last_tick = now
-        self.step += 1
-
-    @property
-    def progress(self) -> float:
-        """The fraction of the steps that are done, or of the time that has passed, whichever is more."""
-        of_time = 0.0 if self._deadline is None else (self._last_tick - self._started) / max(self._seconds, 1e-9)
-        return min(max(self.step / self._steps, of_time), 1.0)
-
-    @property
-    def expected_steps(self) -> int:
-        """How many steps there will be, by the time that the last one took."""
-        if self._deadline is None or self._step_s == 0:
-            return self._steps
-        return min(self._steps, max(1, round(self._seconds / self._step_s)))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the batch has had its steps or its time, or someone asked to stop."""
-        out_of_time = (
-            self._deadline is not None
-            and self._last_tick + _STEPS_TO_FINISH * self._step_s > self._started + self._seconds
-        )
-        return self._stopped or self.step == self._steps or out_of_time
-
-    @property
-    def _seconds(self) -> float:
-        return (self._deadline - self._started) / (self._batches - self._batch)
-
-    def report(self, settings: Settings, cost: RateDistortion) -> None:
-        """Tells how far the search is and what its best costs."""
-        if settings.report is None:
-            return
-        objective, bpp, mse = (float(jnp.mean(term)) for term in cost)
-        step, steps = self._batch * self._steps + self.step, self._batches * self._steps
-        if settings.report(Progress(step, steps, bpp, psnr_of(mse), objective)):
-            self._stopped = True
 
 
 def search(
@@ -167,84 +110,105 @@ def search(
       settings: how.
 
     Returns:
-      For each image symbols which, by the coding tables' bits, are never worse than those of one shot.
+      For each image a choice which, by the coding tables' bits, is never worse than that of one shot.
 
     Raises:
       LicError: settings that make no sense.
     """
     settings.check()
-    extents = [start.one_shot.hyper_latent.shape[1:3] for start in starts]
+    extents = [start.analysed.hyper_latent.shape[1:3] for start in starts]
     batches = list(batches_of(extents, BATCH_BLOCKS))
-    clock = _Clock(settings.iterations, len(batches), settings.time_limit)
+    clock = Clock(settings, len(batches))
     found: list = [None] * len(starts)
     for grid, positions in batches:
         images = batch_of([starts[position] for position in positions], grid)
-        of_batch = _search(model, variables, images, point, settings, clock)
+        of_batch = _search((model, variables, images, point), settings, clock)
         for row, position in enumerate(positions):
             costs = (RateDistortion(*(float(term[row]) for term in cost)) for cost in of_batch[1:])
-            found[position] = Found(_cut(of_batch.symbols, row, extents[position]), *costs)
+            found[position] = Found(_cut(of_batch.choice, row, extents[position]), *costs)
         clock.next_batch()
     return found
 
 
-def _search(
-    model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, settings: Settings, clock: _Clock
-) -> Found:
-    """What is found for one batch."""
-    method, problem = METHODS[settings.method], (variables, images, point)
-    one_shot = best = look(model, *problem, images.one_shot)
-    state = begin(method, images)
-    look_every = -(-settings.iterations // LOOKS)
-    clock.report(settings, best.cost)
+def _search(problem: tuple, settings: Settings, clock: Clock) -> Found:
+    """What is found for one batch; `problem` is (model, variables, images, point)."""
+    _, _, images, _ = problem
+    if settings.method == "rounding":
+        bests = _bests(_passes(problem, images.one_shot, clock.turns()))
+    else:
+        bests = _descend(DESCENTS[settings.method], problem, settings.iterations, clock)
+    one_shot = next(bests)
+    for best in itertools.chain([one_shot], bests):
+        clock.report(best.cost)
+    return jax.tree.map(np.asarray, Found(best.choice, best.cost, one_shot.cost))
+
+
+def _passes(problem: tuple, choice: Choice, turns: Iterable) -> Iterator[Solution]:
+    """Passes of rounding from a choice on: it itself, then what each pass made of it.
+
+    A pass decodes the choice that it starts from, so what that costs is known by the way; only the last one's is not.
+    """
+    for _ in turns:
+        cost, following = jax.block_until_ready(improve(*problem, choice))
+        yield Solution(choice, cost)
+        choice = following
+    yield Solution(choice, assess(*problem, choice))
+
+
+def _descend(descent: Descent, problem: tuple, steps: int, clock: Clock) -> Iterator[Solution]:
+    """The best so far: of one shot, after every step, and after the passes that finish."""
+    _, _, images, point = problem
+    best = Solution(images.one_shot, assess(*problem, images.one_shot))
+    yield best
+    state = begin(descent, images, point)
+    look_every = -(-steps // LOOKS)
     while not clock.is_over:
-        state = update(method, model, *problem, state, clock.progress, clock.expected_steps)
-        jax.block_until_ready(state)
+        state = jax.block_until_ready(update(descent, *problem, state, clock.progress, clock.expected_steps))
         clock.tick()
         if clock.step % look_every == 0:
-            best = _better(look(model, *problem, state.latents), best)
-        clock.report(settings, best.cost)
+            best = _better(best, _nearest(problem, state.latents))
+        yield best
     if clock.step % look_every:
-        best = _better(look(model, *problem, state.latents), best)
-    if method.passes:
-        best = _finished(method.passes, model, problem, best)
-    clock.report(settings, best.cost)
-    return jax.tree.map(np.asarray, Found(best.symbols, best.cost, one_shot.cost))
+        best = _better(best, _nearest(problem, state.latents))
+    *_, best = _bests(_passes(problem, best.choice, range(FINISHING_PASSES)))
+    yield best
 
 
-def _finished(passes: int, model: CodecModel, problem: tuple, best: Solution) -> Solution:
-    """The best after some passes of "rounding"."""
-    _, images, _ = problem
-    state = begin(METHODS["rounding"], images.replace(one_shot=best.latents))
-    for number in range(passes):
-        state = update(METHODS["rounding"], model, *problem, state, number / passes, passes)
-        best = _better(look(model, *problem, state.latents), best)
-    return best
+def _nearest(problem: tuple, latents: Latents) -> Solution:
+    choice = nearest_choice(*problem, latents)
+    return Solution(choice, assess(*problem, choice))
 
 
-def psnr_of(mse: float) -> float:
-    """In dB, of a mean squared error on the 0–255 scale."""
-    return 10 * math.log10(255.0**2 / max(mse, 1e-10))
+def _bests(solutions: Iterator[Solution]) -> Iterator[Solution]:
+    """The best so far of each, image by image; the earlier one where two cost the same."""
+    return itertools.accumulate(solutions, _better)
 
 
 def batch_of(starts: Sequence[Start], grid: tuple[int, int]) -> ImageBatch:
     """Images of several sizes in arrays of one, which is given in blocks."""
-    of_size = lambda arrays, rows: jnp.asarray(stacked(arrays, (rows * grid[0], rows * grid[1])))
-    latents = lambda parts: Latents(
-        of_size([part.latent for part in parts], LATENTS_PER_HYPER), of_size([part.hyper_latent for part in parts], 1)
-    )
+
+    def together(parts: Sequence[np.ndarray], per_block: int) -> jax.Array:
+        return jnp.asarray(stacked(parts, (per_block * grid[0], per_block * grid[1])))
+
+    of_latents = lambda parts: together(parts, LATENTS_PER_HYPER)
+    analysed = [start.analysed for start in starts]
+    choices = [start.one_shot for start in starts]
+    symbols = [choice.symbols for choice in choices]
     return ImageBatch(
-        of_size([start.pixels[None] for start in starts], HYPER_STRIDE),
+        together([start.pixels[None] for start in starts], HYPER_STRIDE),
         jnp.array([start.pixels.shape[:2] for start in starts], jnp.int32),
-        latents([start.analysed for start in starts]),
-        latents([start.one_shot for start in starts]),
+        Latents(of_latents([y for y, _ in analysed]), together([z for _, z in analysed], 1)),
+        Choice(
+            Symbols(of_latents([of_y for of_y, _ in symbols]), together([of_z for _, of_z in symbols], 1)),
+            of_latents([choice.mean for choice in choices]),
+            of_latents([choice.index for choice in choices]),
+        ),
     )
 
 
-def _cut(symbols: Symbols, row: int, extent: tuple[int, int]) -> Symbols:
-    """One image's symbols without what lies beyond it."""
-    return Symbols(
-        *(
-            of_part[row : row + 1, : per_block * extent[0], : per_block * extent[1]]
-            for of_part, per_block in zip(symbols, (LATENTS_PER_HYPER, 1), strict=True)
-        )
-    )
+def _cut(choice: Choice, row: int, extent: tuple[int, int]) -> Choice:
+    """One image's choice without what lies beyond it."""
+    cut = lambda array, per_block: array[row : row + 1, : per_block * extent[0], : per_block * extent[1]]
+    of_latents = lambda array: cut(array, LATENTS_PER_HYPER)
+    symbols = Symbols(of_latents(choice.symbols.latent), cut(choice.symbols.hyper_latent, 1))
+    return Choice(symbols, of_latents(choice.mean), of_latents(choice.index))

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.encoding import descent
-from lic_jax.encoding.objective import ImageBatch, OperatingPoint, relaxed_objective
+from lic_jax.encoding.objective import ImageBatch, relaxed_objective
+from lic_jax.encoding.operating_point import OperatingPoint
 from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import logistic_noise, upper_weight
 from lic_jax.quantization.rounding import NOISE
@@ -42,8 +43,9 @@ def learning_rate(progress: Float[Array, ""] | float, steps: Int[Array, ""] | in
     return jnp.where(progress < 0.9, rate, rate / 10)
 
 
-def begin(images: ImageBatch) -> descent.DescentState:
-    """From what the analysis made of the images."""
+def begin(images: ImageBatch, point: OperatingPoint) -> descent.DescentState:
+    """From what the analysis made of the images, whatever the rate."""
+    del point
     return descent.begin(images.analysed)
 
 

@@ -1,13 +1,17 @@
 import time
+from typing import get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lic_jax.decoder import Decoder
-from lic_jax.encoding.objective import RateDistortion, Symbols
-from lic_jax.encoding.search import LOOKS, METHODS, Found, begin, update
-from lic_jax.errors import LicError
+from lic_jax.encoding.choice import Choice, Symbols
+from lic_jax.encoding.objective import RateDistortion
+from lic_jax.encoding.search import DESCENTS, LOOKS, Found, begin, update
+from lic_jax.encoding.settings import MethodName
+from lic_jax.errors import LicError, LicWarning
 
 RATE = 0
 ITERATIONS = {"rounding": 2, "refinement": 10, "sga": 60}
@@ -36,7 +40,7 @@ def searched(codec, images):
 
 
 def test_all_methods_are_tried():
-    assert set(ITERATIONS) == set(METHODS)
+    assert set(ITERATIONS) == set(get_args(MethodName))
 
 
 @pytest.mark.parametrize("method", ITERATIONS)
@@ -46,56 +50,73 @@ def test_a_search_beats_one_shot(codec, images, one_shot, searched, method):
         assert cost(codec, data, image) < 0.99 * before
 
 
-def found_by_chance(rng, start, gain):
-    """Random symbols near the middle ones, with this gain said of them."""
-    latent, hyper_latent = (part.shape for part in start.one_shot)
-    symbols = Symbols(127 + rng.integers(-2, 3, latent), 63 + rng.integers(-2, 3, hyper_latent))
-    return Found(symbols, RateDistortion(1 - gain, 1.0, 0.0), RateDistortion(1.0, 1.0, 0.0))
+@pytest.fixture
+def search_by_chance(codec, monkeypatch):
+    """A gain → the search that finds random symbols near the middle ones and says that gain of them."""
+
+    def replace_search(gain):
+        found = []
+
+        def search(model, variables, starts, *_):
+            rng = np.random.default_rng(0)
+            (start,) = starts
+            shift = lambda symbols, middle: (middle + rng.integers(-2, 3, symbols.shape)).astype(np.int32)
+            symbols, hyper_symbols = start.one_shot.symbols
+            symbols = Symbols(shift(symbols, 127), shift(hyper_symbols, 63))
+            hyper_latent = codec.bundle.quantizers_at(RATE)[1].levels_of(symbols.hyper_latent)
+            ((mean, index),) = codec._predict(codec._variables, [hyper_latent])
+            costs = RateDistortion(1 - gain, 1.0, 0.0), RateDistortion(1.0, 1.0, 0.0)
+            found.append(Found(Choice(symbols, mean, index), *costs))
+            return found
+
+        monkeypatch.setattr("lic_jax.refining.search", search)
+        return found
+
+    return replace_search
 
 
-def test_a_search_is_never_worse_than_one_shot(codec, images, monkeypatch):
+def test_a_search_is_never_worse_than_one_shot(codec, images, search_by_chance):
     """Where its own figures leave a doubt, files are compared: here they are worse, and one shot's is written."""
-    search = lambda model, variables, starts, *_: [found_by_chance(np.random.default_rng(0), starts[0], gain=1e-3)]
-    monkeypatch.setattr("lic_jax.codec.search", search)
+    search_by_chance(gain=1e-3)
     assert codec.compress(images[0], RATE, iterations=1) == codec.compress(images[0], RATE)
 
 
-def test_a_searched_stream_decodes_without_jax_to_the_symbols_that_were_found(codec, images, searched, monkeypatch):
-    """Whatever symbols a search finds: here some that one shot would not give."""
+def test_a_searched_stream_decodes_without_jax_to_the_symbols_that_were_found(
+    codec, images, searched, search_by_chance
+):
+    """Whatever symbols a search finds: here some that one shot would not give, as a stream and as latents to code."""
     decoder = Decoder(codec.bundle)
     for data in searched["sga"][0]:
         assert np.max(np.abs(decoder.decompress(data).astype(int) - codec.decompress(data))) <= 1
-    found = []
-
-    def search(model, variables, starts, *_):
-        found.append(found_by_chance(np.random.default_rng(0), starts[0], gain=0.9))
-        return found
-
-    monkeypatch.setattr("lic_jax.codec.search", search)
-    hyper_symbols, symbols = decoder.symbols(codec.compress(images[0], RATE, iterations=1))
-    np.testing.assert_array_equal(symbols, found[0].symbols.latent)
-    np.testing.assert_array_equal(hyper_symbols, found[0].symbols.hyper_latent)
+    found = search_by_chance(gain=0.9)
+    refined = codec.refine(codec.analyse(images[0]), RATE, iterations=1)
+    for data in (codec.compress(images[0], RATE, iterations=1), codec.code(refined, RATE)):
+        hyper_symbols, symbols = decoder.symbols(data)
+        np.testing.assert_array_equal(symbols, found[0].choice.symbols.latent)
+        np.testing.assert_array_equal(hyper_symbols, found[0].choice.symbols.hyper_latent)
 
 
-def test_an_image_alone_moves_as_it_does_in_a_batch(problem):
+def test_an_image_moves_the_same_whatever_shares_its_batch(problem):
     """A few steps: later, what is rounded differently grows, as in any descent."""
-    method, arguments = METHODS["sga"], (problem.model, problem.variables)
+    sga = DESCENTS["sga"]
+    twice_the_second = jax.tree.map(lambda of_batch: of_batch[jnp.array([1, 1])], problem.images)
     ends = []
-    for images in (problem.images, jax.tree.map(lambda of_batch: of_batch[1:], problem.images)):
-        state = begin(method, images)
+    for images in (problem.images, twice_the_second):
+        state = begin(sga, images, problem.point)
         for step in range(4):
-            state = update(method, *arguments, images, problem.point, state, step / 4, 4)
-        ends.append(jax.tree.map(lambda of_batch: of_batch[-1], state.latents))
-    for in_batch, alone, start in zip(*ends, problem.images.analysed, strict=True):
-        assert np.mean(np.abs(in_batch - start[1])) > 0.05
-        np.testing.assert_allclose(in_batch, alone, atol=2e-3)
+            state = update(sga, *problem._replace(images=images), state, step / 4, 4)
+        ends.append(jax.tree.map(lambda of_batch: of_batch[1], state.latents))
+    for with_another, with_itself, start in zip(*ends, problem.images.analysed, strict=True):
+        assert np.mean(np.abs(with_another - start[1])) > 0.05
+        np.testing.assert_allclose(with_another, with_itself, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", ITERATIONS)
 def test_reports_count_the_steps_and_never_get_worse(searched, method):
     _, reports = searched[method]
     steps = ITERATIONS[method]
-    assert [report.step for report in reports] == [*range(steps + 1), steps]
+    at_the_end = [] if method == "rounding" else [steps]  # of the passes that finish a descent
+    assert [report.step for report in reports] == [*range(steps + 1), *at_the_end]
     assert {report.steps for report in reports} == {steps}
     objectives = [report.objective for report in reports]
     assert np.all(np.diff(objectives) <= 0) and objectives[-1] < objectives[0]
@@ -104,7 +125,7 @@ def test_reports_count_the_steps_and_never_get_worse(searched, method):
 
 def test_a_refined_image_is_better_at_neighbouring_rates_too(codec, images):
     analysed = codec.analyse(images[1])
-    refined = codec.refine(analysed, RATE, iterations=ITERATIONS["sga"])
+    refined = codec.refine(analysed, RATE, iterations=2, method="rounding")
     for rate in (RATE, RATE + 2 / 256, RATE + 4 / 256):
         before, after = (cost(codec, codec.code(latents, rate), images[1], rate) for latents in (analysed, refined))
         assert after < before
@@ -119,19 +140,27 @@ def test_what_was_asked_for_is_hit_by_the_stream_that_was_searched_for(codec, im
     assert 0.95 * size < len(codec.compress(image, max_bytes=size, **search)) <= size
 
 
+@pytest.mark.parametrize(("wish", "nearest"), [({"bpp": 90.0}, 2), ({"psnr": 5.0}, 0)])
+def test_what_cannot_be_reached_is_searched_for_at_the_nearest_rate(codec, images, wish, nearest):
+    search = {"iterations": 2, "method": "rounding"}
+    with pytest.warns(LicWarning, match="outside of what this image reaches"):
+        data = codec.compress(images[0], **wish, **search)
+    assert data == codec.compress(images[0], nearest, **search)
+
+
 def test_a_report_that_says_stop_ends_the_search_with_the_best_so_far(codec, images, one_shot):
     seen = []
     stop = lambda progress: seen.append(progress) or progress.step == 3
-    data = codec.compress(images[1], RATE, iterations=100, on_progress=stop)
+    streams = codec.compress_batch(images, RATE, iterations=100, on_progress=stop)
     assert max(progress.step for progress in seen) == 3
-    assert cost(codec, data, images[1]) <= one_shot[1]
+    assert all(cost(codec, *of_image) <= before for *of_image, before in zip(streams, images, one_shot, strict=True))
 
 
-def test_a_search_ends_in_time(codec, images):
-    codec.compress(images[1], RATE, iterations=1)  # compiles, which may take longer than the limit
+def test_a_search_ends_in_time(codec, images, searched):
+    """Of what was compiled before, which may take longer than the limit."""
     seen = []
     start = time.perf_counter()
-    codec.compress(images[1], RATE, iterations=10**6, time_limit=1.0, on_progress=seen.append)
+    codec.compress_batch(images, RATE, iterations=10**6, time_limit=1.0, on_progress=seen.append)
     assert time.perf_counter() - start < 30  # a million iterations take days
     assert 1 < seen[-1].step < 10**6
 

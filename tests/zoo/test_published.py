@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr
 
-from lic_jax.codec import Codec, pad_to_multiple
+from lic_jax.codec import Codec
 from lic_jax.decoder import Decoder
 from lic_jax.entropy.gaussian import scale_of_index
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.one_shot import pad_to_multiple
 from lic_jax.training.objective import bits
 from lic_jax.training.refit import in_fixed_point, start_quantizers
 from lic_jax.training.settings import RefitSettings

@@ -1,0 +1,59 @@
+"""What a sender chooses: symbols, whether in one shot or by a search."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from lic_jax.encoding.operating_point import OperatingPoint, code_length
+
+
+class Latents(NamedTuple):
+    """y and z of a batch, continuous or quantized."""
+
+    latent: Float[Array, "batch h w latent"]
+    hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
+
+
+class Symbols(NamedTuple):
+    """The symbols of y − μ and of z."""
+
+    latent: Int[Array, "batch h w latent"]
+    hyper_latent: Int[Array, "batch h/4 w/4 hyper"]
+
+
+@struct.dataclass
+class Choice:
+    """The symbols of a batch at a rate, and what a receiver knows of the latents once it has those of ẑ.
+
+    Arrays are NumPy's or JAX's.
+
+    Attributes:
+      symbols: of latent and hyper latent.
+      mean: μ.
+      index: of the coding table of each latent's symbol, whole numbers of any type.
+    """
+
+    symbols: Symbols
+    mean: Float[Array, "batch h w latent"]
+    index: Array
+
+    def latents(self, point: OperatingPoint) -> Latents:
+        """ŷ and ẑ, the levels that the symbols stand for."""
+        return Latents(
+            self.mean + point.latent.level(self.symbols.latent, self.index),
+            point.hyper_latent.level(self.symbols.hyper_latent, hyper_table(self.symbols.hyper_latent)),
+        )
+
+    def bits(self, point: OperatingPoint) -> Latents:
+        """What each symbol costs."""
+        return Latents(
+            code_length(point.latent, self.index, self.symbols.latent),
+            code_length(point.hyper_latent, hyper_table(self.symbols.hyper_latent), self.symbols.hyper_latent),
+        )
+
+
+def hyper_table(hyper_latent: Array) -> Int[Array, " hyper"]:
+    """Which coding table a hyper latent's symbols have: their channel's."""
+    return jnp.arange(hyper_latent.shape[-1])

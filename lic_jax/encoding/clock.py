@@ -1,0 +1,75 @@
+"""The time of a search: how far it is, when it has to stop, and whom it tells."""
+
+import time
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+
+from lic_jax.encoding.objective import RateDistortion, psnr_of
+from lic_jax.encoding.settings import Progress, Settings
+
+_STEPS_TO_FINISH = 8
+"""Another step, the passes that finish, coding and decoding take about as long as so many steps."""
+
+
+class Clock:
+    """Tells a search how far it is, and when to stop so as to end in time; each batch has its share of the time."""
+
+    def __init__(self, settings: Settings, batches: int):
+        self._steps, self._batches, self._report = settings.iterations, batches, settings.report
+        self._deadline = None if settings.time_limit is None else time.perf_counter() + settings.time_limit
+        self._batch, self._stopped = -1, False
+        self.next_batch()
+
+    def next_batch(self) -> None:
+        self._batch += 1
+        self.step, self._step_s = 0, 0.0
+        self._started = self._last_tick = time.perf_counter()
+
+    def tick(self) -> None:
+        """A step is done. The first one's time is not typical: what was not compiled yet was compiled in it."""
+        now = time.perf_counter()
+        self._step_s = now - self._last_tick if self.step else 0.0
+        self._last_tick = now
+        self.step += 1
+
+    def turns(self) -> Iterator[None]:
+        """Until it is over; each is done when the next one is asked for."""
+        while not self.is_over:
+            yield
+            self.tick()
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the steps that are done, or of the time that has passed, whichever is more."""
+        of_time = 0.0 if self._deadline is None else (self._last_tick - self._started) / max(self._seconds, 1e-9)
+        return min(max(self.step / self._steps, of_time), 1.0)
+
+    @property
+    def expected_steps(self) -> int:
+        """How many steps there will be, by the time that the last one took."""
+        if self._deadline is None or self._step_s == 0:
+            return self._steps
+        return min(self._steps, max(1, round(self._seconds / self._step_s)))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the batch has had its steps or its time, or someone asked to stop."""
+        out_of_time = (
+            self._deadline is not None
+            and self._last_tick + _STEPS_TO_FINISH * self._step_s > self._started + self._seconds
+        )
+        return self._stopped or self.step == self._steps or out_of_time
+
+    @property
+    def _seconds(self) -> float:
+        return (self._deadline - self._started) / (self._batches - self._batch)
+
+    def report(self, cost: RateDistortion) -> None:
+        """Tells how far the search is and what its best costs."""
+        if self._report is None:
+            return
+        objective, bpp, mse = (float(jnp.mean(term)) for term in cost)
+        step, steps = self._batch * self._steps + self.step, self._batches * self._steps
+        if self._report(Progress(step, steps, bpp, psnr_of(mse), objective)):
+            self._stopped = True
