@@ -1,8 +1,8 @@
 """How many thresholds lie below a value: what every staircase decides, at a cost that hardly grows with their number.
 
 XLA compiles a binary search for many values to a chain of look-ups that it computes anew wherever the result is used.
-Here the line is cut into equal cells, and the cell of a value, one division away, bounds its count; few thresholds share
-a cell, so one or two halvings are left.
+Here the line is cut into equal cells, and the cell of a value, one division away, bounds its count; few thresholds
+share a cell, so one or two halvings are left.
 """
 
 import jax
@@ -22,7 +22,7 @@ def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) 
       thresholds: b, increasing.
       values: v.
     """
-    thresholds, values = jax.lax.stop_gradient((thresholds, values))
+    thresholds, values = jax.lax.stop_gradient((jnp.asarray(thresholds), jnp.asarray(values)))
     if len(thresholds) <= _FEW:
         return jnp.sum(thresholds < values[..., None], axis=-1, dtype=jnp.int32)
     low, high, halvings = _bounds(thresholds, values)

@@ -14,14 +14,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lic_jax.quantization.counting import count_below
+
 CLIP = 1e-5
 """How near atanh's arguments come to 0 and 1."""
 
 
 def level_below(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; the nearest pair of levels for values beyond all of them."""
-    above = jnp.searchsorted(levels, values, side="right", method="scan_unrolled")
-    return jnp.clip(above - 1, 0, len(levels) - 2)
+    return count_below(levels[1:-1], values)
 
 
 def position_between(
