@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-PYTHON_TFC ?= python3.11
+PYTHON_TFC ?= $(shell command -v python3.11 || echo $(PYTHON))
 VENV_TFC := .venv-tfc
 READY_TFC := $(VENV_TFC)/.ready
 

@@ -19,8 +19,6 @@ from lic_jax.decoder import Decoder, channel_index
 from lic_jax.entropy import coder
 from lic_jax.images import SUFFIXES, read_image
 
-RATES = (0, 1, 2, 3, 4, 5, 6)
-
 
 class Segment(NamedTuple):
     """What a coder codes: symbols, the indexes of their tables, and these."""
@@ -40,7 +38,7 @@ def main() -> None:
     print(f"{'':4} {'bytes':^39} {'ms to encode':^25} {'ms to decode':^25}")
     names = "".join(f"{name:>13}" for name in coder.NAMES)
     print(f"rate{names} {'difference':>12}{names}{names}")
-    for rate in RATES:
+    for rate in range(codec.bundle.highest_rate + 1):
         streams = [codec.code(of_image, rate) for of_image in analysed]
         sizes = [sum(len(decoder.transcode(stream, name)) for stream in streams) for name in coder.NAMES]
         seconds = coding_seconds(segments(decoder, streams[0]))

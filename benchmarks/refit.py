@@ -49,8 +49,8 @@ def analysis(model, params, pixels):
 
 def refit_step(model, params, pixels, lambdas):
     process = refit(model, params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
-    update, state = jax.jit(process.update), process.init()
-    return lambda: update(state, pixels)
+    state = process.init()
+    return lambda: process.update(state, pixels)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Refitting: K quantizers for K values of λ against one frozen anchor, in one program.
+"""Refitting: K quantizers for K values of λ against one frozen anchor, in one go.
 
-Only the quantizers of y and z change. Their parameters are stacked on a leading axis and fitted together under vmap;
-the analysis does not depend on them and runs once per batch.
+Only the quantizers of y and z change. Their parameters are stacked on a leading axis and fitted together; the analysis
+does not depend on them and runs once per batch.
 """
 
 import dataclasses
@@ -87,39 +87,44 @@ _DECIDED = 1e6
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _gradients(
+def _gradient(
     model: CodecModel,
     hyper_quantizer: str,
     symmetric: bool,
     params: dict,
-    quantizers: Quantizers,
-    lambdas: Float[Array, " K"],
-    steps: Float[Array, " K"],
     beta: Float[Array, ""],
-    *batch: Array,
+    batch: tuple[Array, Array, Array],
+    pair: Quantizers,
+    rd_lambda: Float[Array, ""],
+    step: Float[Array, ""],
 ) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
-    """The gradients of K stacked pairs, their soft objectives and the mean gap in steps.
+    """The gradient of one pair, its soft objective and its gap in steps.
 
-    Compiled apart from schedule and optimizer: one program serves all fits of one shape.
+    Compiled apart from schedule and optimizer: one program serves all fits to batches of one shape.
     """
+    hyper_beta = _DECIDED if hyper_quantizer == "kept" else None
 
-    def total(quantizers):
-        hyper_beta, over_pairs = None, 0
+    def objective(pair: Quantizers):
         if symmetric:
-            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
-        if hyper_quantizer == "kept":  # one for all, and as it decides: what it predicts is shared, too
-            one = jax.tree.map(lambda stack: jax.lax.stop_gradient(stack[0]), quantizers.hyper_latent)
-            hyper_beta, over_pairs = _DECIDED, quantizers.replace(latent=0, hyper_latent=None, widening=0)
-            quantizers = quantizers.replace(hyper_latent=one)
-        results, gaps = jax.vmap(
-            lambda pair, rd_lambda, step: soft_objective(
-                model, params, pair, *batch, rd_lambda, beta / step, hyper_beta
-            ),
-            in_axes=(over_pairs, 0, 0),
-        )(quantizers, lambdas, steps)
-        return jnp.sum(results.objective), (results, jnp.mean(gaps / steps))
+            pair = pair.replace(latent=stanh.symmetric(pair.latent))
+        if hyper_quantizer == "kept":
+            pair = pair.replace(hyper_latent=jax.lax.stop_gradient(pair.hyper_latent))
+        result, gap = soft_objective(model, params, pair, *batch, rd_lambda, beta / step, hyper_beta)
+        return result.objective, (result, gap / step)
 
-    return jax.grad(total, has_aux=True)(quantizers)
+    return jax.grad(objective, has_aux=True)(pair)
+
+
+def _gradients(of_pair: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
+    """`_gradient` of each of K stacked pairs.
+
+    A CPU takes them one by one, by the program of one, and is quicker so: what it works on stays in its caches.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(of_pair)(*stacks)
+    (_, lambdas, _) = stacks
+    each = [of_pair(*jax.tree.map(lambda stack: stack[index], stacks)) for index in range(len(lambdas))]  # noqa: B023
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
 class RefitState(NamedTuple):
@@ -162,7 +167,7 @@ def refit(
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
       and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
       latent, hyper_latent)`, for who fits often to the same crops. Both can be called as they are: what is expensive
-      of them is compiled once for all fits of one shape, whatever else of the settings differs.
+      of them is compiled once for all fits to batches of one shape, whatever else of the settings differs.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -185,10 +190,9 @@ def refit(
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
         beta, next_beta = anneal(state)
-        gradients, (results, gap) = _gradients(
-            model, settings.hyper_quantizer, settings.symmetric, params, state.quantizers, lambdas, steps, beta, *batch
-        )
-        return descend(state, gradients, next_beta, gap), results
+        of_pair = functools.partial(_gradient, model, settings.hyper_quantizer, settings.symmetric, params, beta, batch)
+        gradients, (results, gaps) = _gradients(of_pair, state.quantizers, lambdas, steps)
+        return descend(state, gradients, next_beta, jnp.mean(gaps)), results
 
     @jax.jit
     def anneal(state: RefitState) -> tuple[Array, annealing.State]:
