@@ -14,9 +14,10 @@ import numpy as np
 import tyro
 
 from lic_jax import bitstream
-from lic_jax.codec import load, pad_to_multiple
+from lic_jax.codec import load
 from lic_jax.images import image_paths, read_image
 from lic_jax.model import HyperpriorModel
+from lic_jax.one_shot import pad_to_multiple
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.quantization.fixed_rows import FixedPointRows
