@@ -16,10 +16,6 @@ PYTHON_TFC ?= $(shell command -v python3.11 || echo $(PYTHON))
 VENV_TFC := .venv-tfc
 READY_TFC := $(VENV_TFC)/.ready
 
-# Of pytest; 0 is one, without workers.
-TEST_PROCESSES ?= 2
-TEST_TFC_PROCESSES ?= 2
-
 .PHONY: sweep test test-tfc lint bench clean
 
 sweep: $(READY)
@@ -28,11 +24,11 @@ sweep: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 # Streams are exchanged with the default environment where there is one.
 test-tfc: $(READY_TFC)
-	LIC_OTHER_PYTHON=$$(test ! -e $(READY) || echo $(BIN)/python) $(VENV_TFC)/bin/python -m pytest -n $(TEST_TFC_PROCESSES) $(ARGS)
+	LIC_OTHER_PYTHON=$$(test ! -e $(READY) || echo $(BIN)/python) $(VENV_TFC)/bin/python -m pytest -n 2 $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
