@@ -30,7 +30,7 @@ def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) 
     def halve(_, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = (low + high) // 2
-        is_below = (low < high) & (_look_up(thresholds, jnp.minimum(middle, len(thresholds) - 1)) < values)
+        is_below = (low < high) & (look_up(thresholds, jnp.minimum(middle, len(thresholds) - 1)) < values)
         return jnp.where(is_below, middle + 1, low), jnp.where(is_below, high, middle)
 
     return jax.lax.fori_loop(0, halvings, halve, (low, high))[0]
@@ -46,10 +46,11 @@ def _bounds(thresholds: Array, values: Array) -> tuple[Array, Array, Int[Array, 
     counts = jnp.pad(jnp.searchsorted(thresholds, inner_edges), 1, constant_values=(0, len(thresholds)))
     counts = jax.lax.sort(counts.astype(jnp.int32))  # as they are; but XLA would compute an unsorted table at each look
     cell = jnp.clip(((values - thresholds[0]) / width).astype(jnp.int32), 0, _CELLS - 1)
-    low, high = _look_up(counts, jnp.maximum(cell - 1, 0)), _look_up(counts, jnp.minimum(cell + 2, _CELLS))
+    low, high = look_up(counts, jnp.maximum(cell - 1, 0)), look_up(counts, jnp.minimum(cell + 2, _CELLS))
     widest = jnp.max(counts[3:] - counts[:-3])
     return low, high, jnp.ceil(jnp.log2(widest + 1.0)).astype(jnp.int32)
 
 
-def _look_up(table: Array, index: Int[Array, "*shape"]) -> Array:
+def look_up(table: Array, index: Int[Array, "*shape"]) -> Array:
+    """table[index] for indexes that are surely inside, which is not looked at."""
     return table.at[index].get(mode="promise_in_bounds")

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.quantization import stanh
+from lic_jax.quantization.counting import look_up
 from lic_jax.quantization.stanh import STanH
 
 _SATURATION = 9.0
@@ -140,21 +141,17 @@ def _windows(thresholds, half_spacings, inverse_temperature, window: int) -> _Wi
 def _first_of(windows: _Windows, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """The index of the first threshold in each value's window."""
     cell = jnp.clip((values - windows.low) / windows.width, 0, _CELLS - 1).astype(jnp.int32)
-    return _look_up(windows.first, cell)
-
-
-def _look_up(table: Array, index: Int[Array, "*shape"]) -> Array:
-    return table.at[index].get(mode="promise_in_bounds")
+    return look_up(windows.first, cell)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _soft(window: int, thresholds, half_spacings, inverse_temperature, values):
     windows = _windows(thresholds, half_spacings, inverse_temperature, window)
     first = _first_of(windows, values)
-    result = _look_up(windows.saturated, first)
+    result = look_up(windows.saturated, first)
     for offset in range(window):
-        distance = values - _look_up(windows.thresholds, first + offset)
-        result += _look_up(windows.half_spacings, first + offset) * jnp.tanh(inverse_temperature * distance)
+        distance = values - look_up(windows.thresholds, first + offset)
+        result += look_up(windows.half_spacings, first + offset) * jnp.tanh(inverse_temperature * distance)
     return result
 
 
@@ -183,9 +180,9 @@ def _backward(window: int, operands, cotangent):
     in_inverse_temperature = jnp.zeros_like(inverse_temperature)
     in_values = jnp.zeros_like(values)
     for offset in range(window):
-        distance = values - _look_up(windows.thresholds, first + offset)
+        distance = values - look_up(windows.thresholds, first + offset)
         step = jnp.tanh(inverse_temperature * distance)
-        slope = cotangent * _look_up(windows.half_spacings, first + offset) * (1 - step**2)
+        slope = cotangent * look_up(windows.half_spacings, first + offset) * (1 - step**2)
         in_half_spacings += jnp.roll(sums_by_window(cotangent * step), offset)
         in_thresholds -= inverse_temperature * jnp.roll(sums_by_window(slope), offset)
         in_inverse_temperature += jnp.sum(slope * distance)

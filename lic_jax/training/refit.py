@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -123,7 +124,7 @@ def _gradients(of_pair: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistor
     if jax.default_backend() != "cpu":
         return jax.vmap(of_pair)(*stacks)
     (_, lambdas, _) = stacks
-    each = [of_pair(*jax.tree.map(lambda stack: stack[index], stacks)) for index in range(len(lambdas))]  # noqa: B023
+    each = [of_pair(*jax.tree.map(operator.itemgetter(index), stacks)) for index in range(len(lambdas))]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
