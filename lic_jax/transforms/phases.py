@@ -33,14 +33,10 @@ def group_kernel(xp, kernel, stride: int, down: tuple[int, int, int], across: tu
       kernel: [k, k, out, in].
       down, across: the group along each axis.
     """
-    kernel_size, _, out_channels, in_channels = kernel.shape
-    taps = -(-kernel_size // stride)
-    missing = taps * stride - kernel_size
-    padded = xp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
-    by_phase = padded.reshape(taps, stride, taps, stride, out_channels, in_channels)
     (top, bottom, taps_down), (left, right, taps_across) = down, across
-    seen = by_phase[:taps_down, top:bottom, :taps_across, left:right][::-1, :, ::-1]
-    return seen.transpose(0, 2, 5, 1, 3, 4).reshape(taps_down, taps_across, in_channels, -1)
+    rows = xp.stack([kernel[stride * tap + top : stride * tap + bottom] for tap in reversed(range(taps_down))])
+    columns = [rows[:, :, stride * tap + left : stride * tap + right] for tap in reversed(range(taps_across))]
+    return xp.stack(columns, 1).transpose(0, 1, 5, 2, 3, 4).reshape(taps_down, taps_across, kernel.shape[3], -1)
 
 
 def blocks_to_image(blocks, kernel_size: int, stride: int, height: int, width: int):
@@ -115,7 +111,8 @@ def transposed_convolution_windows(kernel, stride: int) -> Callable:
     taps = -(-kernel_size // stride)
     margin = taps - 1
     seen = _WINDOW + margin
-    weights = group_kernel(np, kernel, stride, (0, stride, taps), (0, stride, taps))
+    missing = (0, taps * stride - kernel_size)
+    weights = group_kernel(np, np.pad(kernel, (missing, missing, (0, 0), (0, 0))), stride, *2 * [(0, stride, taps)])
     weights = weights.reshape(taps, taps, in_channels, stride, stride * out_channels)
     matrix = np.zeros((taps, seen, in_channels, stride, _WINDOW, stride * out_channels), kernel.dtype)
     for position in range(_WINDOW):
