@@ -22,7 +22,8 @@ from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.quantization.rows import Widening, middle_of
-from lic_jax.training.refit import Quantizers, evaluate_quantizers
+from lic_jax.training.curve import evaluate_quantizers
+from lic_jax.training.quantizer_objective import Quantizers
 from lic_jax.zoo.bundle import Bundle
 
 

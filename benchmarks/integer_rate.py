@@ -19,7 +19,7 @@ from lic_jax.config import ModelConfig
 from lic_jax.images import image_paths, read_image
 from lic_jax.model import HyperpriorModel
 from lic_jax.one_shot import pad_to_multiple
-from lic_jax.training.refit import evaluate_quantizers
+from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.zoo.bundle import in_stored_precision, load_bundle
 from lic_jax.zoo.weights import load_weights
 

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from refits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
 
 from lic_jax.errors import LicError, unknown_name
@@ -145,11 +145,9 @@ def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -
         strict=True,
     ):  # fmt: skip
         axes.set_title(title, fontsize=10)
-        axes.grid(color="0.93")
-        axes.spines[["top", "right"]].set_visible(False)
+        light_grid(axes)
         write_labels(axes, labels[axes])
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

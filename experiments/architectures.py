@@ -23,15 +23,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from refits import Refits, crops_of, digest_of, fit, judge, load_anchor, photographs_of
 
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.images import image_paths
-from lic_jax.training.anchor import train_anchor
-from lic_jax.training.refit import in_fixed_point, in_integers, start_quantizers
+from lic_jax.training.deployment import in_fixed_point, in_integers
+from lic_jax.training.loop import train_anchor
+from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 
@@ -172,11 +173,9 @@ def draw(rows: list[ArchitecturePoint], path: Path) -> None:
     axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
     axes.minorticks_off()
     axes.set_title("What fitted quantizers gain: analysis / synthesis / prior", fontsize=10)
-    axes.grid(color="0.93")
-    axes.spines[["top", "right"]].set_visible(False)
+    light_grid(axes)
     write_labels(axes, labels)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from equal_training import (
     EqualTraining,
     bd_rate_of,
@@ -189,10 +189,8 @@ def draw(rows: list[CostPoint], path: Path, rd_lambda: float, caption: str) -> N
     write_labels(axes, labels)
     axes.set(ylabel=f"bpp + {rd_lambda:g}·MSE, against JPEG's in %")
     axes.set_title(caption, fontsize=9)
-    axes.grid(color="0.93", which="major")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    light_grid(axes)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

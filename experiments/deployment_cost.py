@@ -26,17 +26,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
+from drawing import save_picture
 from refits import Anchor, Refits, load_anchor
 
 from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.complexity import complexity, decoding
 from lic_jax.model import initialize
 from lic_jax.training.anchor import begin_stage, training_stages, training_step
 from lic_jax.training.refit import refit
-from lic_jax.training.settings import LAMBDAS, AnchorSettings
+from lic_jax.training.settings import LAMBDAS, AnchorSettings, check_counts
 from lic_jax.zoo.bundle import RECEIVER_PARTS
 from lic_jax.zoo.weights import flatten, load_weights
 
@@ -66,10 +66,7 @@ class Settings(Refits):
     def __post_init__(self):
         super().__post_init__()
         self.settings(lambdas=self.lambdas, steps=self.refit_steps)
-        if self.training_steps < 1 or self.timed_steps < 1:
-            raise LicError(
-                f"training steps {self.training_steps} and timed steps {self.timed_steps} must be 1 or more; raise them"
-            )
+        check_counts(self, 1, "training_steps", "timed_steps")
 
 
 class Quantity(NamedTuple):
@@ -174,8 +171,7 @@ def draw(rows: list[Quantity], rates: int, path: Path) -> None:
     axes.set(xlim=(0, 1.62), xticks=[])
     axes.set_title(f"{rates} rates: what a model for each costs, and one model with fitted quantizers", fontsize=10)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

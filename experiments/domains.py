@@ -20,6 +20,7 @@ import numpy as np
 import skimage
 import tyro
 from command import run
+from drawing import light_grid, save_picture
 from equal_training import bd_rate_of
 from PIL import Image, ImageFilter
 from refits import Anchor, Refits, codec_of, crops_of, encoded, fit, load_anchor, photographs_of, real_curve
@@ -174,17 +175,15 @@ def draw(rows: list[DomainPoint], path: Path) -> None:
                                  va="center", ha="right" if gain < 0 else "left", fontsize=9)  # fmt: skip
     for axes in (of_jpeg, of_gain):
         axes.axvline(0, color="0.6", linewidth=1)
-        axes.grid(color="0.93")
+        light_grid(axes)
         axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.2)
     of_jpeg.set_yticks(range(len(kinds)), reversed(kinds))
     of_jpeg.set(xlabel="BD-rate against JPEG 4:4:4 in % (real files)")
     of_jpeg.set_title("Quantizers of photographs (hollow) and the kind's own (filled)", fontsize=10)
     of_gain.set(xlabel="BD-rate of its own quantizers against those of photographs, in %")
     of_gain.set_title("What fitting the quantizers alone to a kind gains", fontsize=10)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

@@ -42,9 +42,10 @@ from lic_jax.images import image_paths, read_image
 from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step
+from lic_jax.training.deployment import in_fixed_point, in_integers
 from lic_jax.training.klt import klt_start
-from lic_jax.training.refit import fit_quantizers, in_fixed_point, in_integers
-from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings
+from lic_jax.training.refit import fit_quantizers
+from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings, check_counts
 from lic_jax.zoo.bundle import in_stored_precision, load_bundle, save_bundle
 
 WIDEST = 512
@@ -101,11 +102,8 @@ class EqualTraining:
     seed: int = 0
 
     def __post_init__(self):
-        if self.measured < 1:
-            raise LicError(f"measured {self.measured} photographs is none; give 1 or more")
-        for name in ("hyperprior_steps", "synthesis_steps", "steps"):
-            if getattr(self, name) < 0:
-                raise LicError(f"{name.replace('_', ' ')} {getattr(self, name)} is negative; give 0 or more")
+        check_counts(self, 1, "measured")
+        check_counts(self, 0, "hyperprior_steps", "synthesis_steps", "steps")
         self.anchor(self.model("jpeg_like"))
         self.refit_settings()
 

@@ -23,8 +23,9 @@ from lic_jax.evaluation.codec import MEAN, write_csv
 from lic_jax.images import image_paths, read_image
 from lic_jax.model import model_of
 from lic_jax.one_shot import pad_to_multiple
+from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.training.data import split_held_out
-from lic_jax.training.refit import evaluate_quantizers, start_quantizers
+from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
 from lic_jax.zoo.weights import load_weights
 

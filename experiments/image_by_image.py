@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
+from drawing import light_grid, save_picture
 
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import MEAN, write_csv
@@ -73,10 +74,8 @@ def draw(rows: list[ImageRow], path: Path) -> None:
     axes.plot([row.bpp for row in rows], [row.bd_rate_percent for row in rows], "o", color="tab:blue", markersize=4)
     axes.set(xscale="log", xlabel="bpp of the first, mean over its rates", ylabel="BD-rate of the second, %")
     axes.set_title("Below the line the second model needs fewer bits for the same PSNR; a dot a photograph", fontsize=9)
-    axes.grid(color="0.93", which="both")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    light_grid(axes, "both")
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

@@ -26,14 +26,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from jaxtyping import Float
 from refits import Anchor, Refits, fit, judge, load_anchor
 
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
-from lic_jax.training.refit import Quantizers, start_quantizers, start_steps
+from lic_jax.training.quantizer_objective import Quantizers
+from lic_jax.training.refit import start_quantizers, start_steps
 
 STYLES = {
     "uniform": ("-", "black"),
@@ -193,12 +194,10 @@ def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
         axes.set_yscale("symlog", linthresh=5)
         axes.margins(y=0.15)
         axes.set_title(f"λ = {rd_lambda:g}", fontsize=10)
-        axes.grid(color="0.93")
-        axes.spines[["top", "right"]].set_visible(False)
+        light_grid(axes)
         write_labels(axes, labels)
     np.atleast_1d(all_axes)[0].set(ylabel="hard bpp + λ·MSE against the unfitted uniform, in %")
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

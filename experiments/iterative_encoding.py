@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from tqdm import tqdm
 
 from lic_jax import zoo
@@ -231,11 +231,9 @@ def draw(rows: list[Row], path: Path, published: float | None, caption: str) -> 
     axes.set(xscale="log", xlabel="seconds to encode an image", ylabel="BD-rate against one shot in %")
     axes.set_title(caption, fontsize=9)
     axes.margins(x=0.25, y=0.12)
-    axes.grid(color="0.93")
-    axes.spines[["top", "right"]].set_visible(False)
+    light_grid(axes)
     write_labels(axes, labels)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

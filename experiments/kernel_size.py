@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
 
 from lic_jax.errors import LicError
@@ -111,11 +111,9 @@ def draw(rows: list[KernelPoint], path: Path) -> None:
     for axes in (of_rate, of_blocks):
         axes.set(xlabel="kernel size in pixels (stride 16)", xticks=kernels)
         axes.margins(x=0.16, y=0.12)
-        axes.grid(color="0.93")
-        axes.spines[["top", "right"]].set_visible(False)
+        light_grid(axes)
     write_labels(of_blocks, labels)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

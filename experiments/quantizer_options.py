@@ -22,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from drawing import save_picture
 from equal_training import EqualTraining, bd_rate_of, held_out_photographs
 from tqdm import tqdm
 
@@ -34,7 +35,8 @@ from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.files import make_folder
 from lic_jax.model import model_of
 from lic_jax.training import data
-from lic_jax.training.refit import fit_quantizers, in_fixed_point
+from lic_jax.training.deployment import in_fixed_point
+from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.settings import AS_PUBLISHED, RefitSettings
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 
@@ -185,8 +187,7 @@ def draw(rows: list[OptionPoint], path: Path) -> None:
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

@@ -19,6 +19,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from command import run
+from drawing import save_picture
 from tqdm import tqdm
 
 from lic_jax import zoo
@@ -29,8 +30,9 @@ from lic_jax.evaluation.codec import default_rates, mean_rows, measure_image, wr
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.images import RGB, image_paths, read_image
 from lic_jax.model import model_of
+from lic_jax.training.curve import fit_rate_distortion_curve
 from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
-from lic_jax.training.refit import fit_rate_distortion_curve, in_fixed_point
+from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
@@ -167,8 +169,7 @@ def draw(points: list[CurvePoint], path: Path, title: str) -> None:
     axes.set(xlabel="rate in bits per pixel (file size)", ylabel="PSNR in dB", title=title)
     axes.grid(color="0.9")
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def table(points: list[CurvePoint]) -> str:

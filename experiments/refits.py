@@ -31,9 +31,11 @@ from lic_jax.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel, model_of, to_network_domain
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training import data
+from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.objective import psnr
-from lic_jax.training.refit import Quantizers, hard_objective, in_fixed_point, refit, start_quantizers
-from lic_jax.training.settings import AS_PUBLISHED, RefitSettings
+from lic_jax.training.quantizer_objective import Quantizers, hard_objective
+from lic_jax.training.refit import refit, start_quantizers
+from lic_jax.training.settings import AS_PUBLISHED, RefitSettings, check_counts
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
 SMOOTHED = 10
@@ -72,9 +74,7 @@ class Refits:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("crops", "judged_crops", "measured"):
-            if getattr(self, name) < 1:
-                raise LicError(f"{name.replace('_', ' ')} {getattr(self, name)} is none; give 1 or more")
+        check_counts(self, 1, "crops", "judged_crops", "measured")
         self.settings()
 
     def check_curve(self, lambdas: tuple[float, ...]) -> None:

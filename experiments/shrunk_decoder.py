@@ -20,7 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from equal_training import (
     EqualTraining,
     MeasuredPoint,
@@ -88,10 +88,8 @@ def draw(curves: dict[str, list[MeasuredPoint]], jpeg: list[ReferencePoint], pat
     write_labels(axes, labels)
     axes.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
     axes.set_title("Equal steps and crops; two-layer starts at the KLT, the deep ones at random", fontsize=10)
-    axes.grid(color="0.93")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    light_grid(axes)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

@@ -25,8 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from direct_labels import Label, write_labels
-from matplotlib.axes import Axes
+from drawing import Label, light_grid, save_picture, write_labels
 from matplotlib.figure import Figure
 from refits import Anchor, Judged, Refits, fit, judge, load_anchor
 
@@ -35,7 +34,10 @@ from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.stanh import STanH
-from lic_jax.training.refit import Quantizers, in_fixed_point, start_quantizers
+from lic_jax.training.deployment import in_fixed_point
+from lic_jax.training.quantizer_objective import Quantizers
+from lic_jax.training.refit import start_quantizers
+from lic_jax.training.settings import check_counts
 
 FAR = 1500.0
 """Beyond every latent, and within what a stored quantizer may reach."""
@@ -63,8 +65,7 @@ class Settings(Refits):
         super().__post_init__()
         if not self.counts or min(self.counts) < 2 or any(count % 2 for count in self.counts):
             raise LicError(f"counts {self.counts} are not all even and 2 or more; change them")
-        if self.seeds < 1:
-            raise LicError(f"seeds {self.seeds} is none; give 1 or more")
+        check_counts(self, 1, "seeds")
 
 
 class CountPoint(NamedTuple):
@@ -223,7 +224,7 @@ def plot_counts(points: list[CountPoint]) -> Figure:
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
         axes.set(xlabel="T, components of the latent's quantizer")
-        _finish(axes)
+        light_grid(axes)
         write_labels(axes, names)
     return figure
 
@@ -245,7 +246,7 @@ def plot_rate_and_distortion(points: list[CountPoint]) -> Figure:
         labels.append(Label(*means[-1], f"T = {count}", str(grey)))
     axes.set(xlabel="estimated rate in bits per pixel", ylabel="PSNR in dB")
     axes.margins(x=0.12)
-    _finish(axes)
+    light_grid(axes)
     write_labels(axes, labels)
     return figure
 
@@ -262,7 +263,7 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
             quantizer = staircase(steps, count, rd_lambda, fitted)
             axes.plot(values, quantizer.levels()[quantizer.symbols(values)], style, color=color)
         axes.set_title(f"T = {count}", fontsize=10)
-        _finish(axes)
+        light_grid(axes)
     figure.supxlabel("latent − mean, steps of the anchor")
     figure.supylabel("level")
     figure.suptitle(f"λ = {rd_lambda:g}: before the fit (grey) and after (blue)", fontsize=11)
@@ -283,15 +284,10 @@ def plot_inverse_temperatures(quantizer: FixedPointQuantizer, betas: tuple[float
         axes.plot(values, hard, color="0.6", linewidth=1)
         axes.plot(values, soft, color="black", linewidth=1.4)
         axes.set_title(f"β = {beta:g}: gap {float(np.mean(np.abs(soft - hard))):.3f}", fontsize=10)
-        _finish(axes)
+        light_grid(axes)
     figure.supxlabel("latent − mean, steps of the anchor", fontsize=10)
     all_axes[0, 0].set(ylabel="level")
     return figure
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(color="0.93")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def main(settings: Settings) -> None:
@@ -300,7 +296,7 @@ def main(settings: Settings) -> None:
     write_csv(settings.out / "tanh_count.csv", points)
     steps = [step for count in settings.counts for step in steps_of(settings, anchor, count)]
     write_csv(settings.out / "tanh_count_staircases.csv", steps)
-    plot_counts(points).savefig(settings.out / "tanh_count.png", dpi=150, bbox_inches="tight")
+    save_picture(plot_counts(points), settings.out / "tanh_count.png")
     print("components       λ  estimated bpp  PSNR dB  objective (least, most of the seeds)  unfitted  bytes")
     for components, rd_lambda in dict.fromkeys((point.components, point.rd_lambda) for point in points):
         own = [point for point in points if (point.components, point.rd_lambda) == (components, rd_lambda)]

@@ -32,7 +32,7 @@ import numpy as np
 import optax
 import tyro
 from command import run
-from direct_labels import Label, write_labels
+from drawing import Label, light_grid, save_picture, write_labels
 from refits import (
     Anchor,
     CurvePoint,
@@ -51,8 +51,9 @@ from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.model import CodecModel
 from lic_jax.training.anchor import training_stages
+from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.objective import anchor_objective
-from lic_jax.training.refit import in_fixed_point, start_quantizers
+from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.bundle import save_bundle
 
@@ -208,11 +209,9 @@ def draw(rows: list[PenaltyPoint], path: Path) -> None:
     steps = next(row.steps for row in rows if row.way == "separate")
     of_objective.set_title(f"What each λ pays for sharing a model ({steps} steps from the anchor)", fontsize=10)
     for axes in (of_rate, of_objective):
-        axes.grid(color="0.93")
-        axes.spines[["top", "right"]].set_visible(False)
+        light_grid(axes)
     write_labels(of_objective, labels)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def main(settings: Settings) -> None:

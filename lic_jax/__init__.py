@@ -15,7 +15,7 @@ _HOMES = {
     "HyperpriorModel": "model",
     "LicError": "errors",
     "ModelConfig": "config",
-    "fit_rate_distortion_curve": "training.refit",
+    "fit_rate_distortion_curve": "training.curve",
     "load": "codec",
     "model_of": "model",
 }

@@ -230,7 +230,7 @@ def train(
 
     With --start, the model is that file's but for the flags that are given.
     """
-    from lic_jax.training.anchor import train_anchor
+    from lic_jax.training.loop import train_anchor
 
     train_anchor(settings, images, out)
     weights = out / "anchor.safetensors"
@@ -246,7 +246,7 @@ def refit(
     settings: Flat[RefitSettings] = _REFIT,
 ) -> None:
     """Fit one pair of quantizers for each λ against a frozen anchor."""
-    from lic_jax.training.refit import refit_anchor
+    from lic_jax.training.deployment import refit_anchor
 
     print(refit_anchor(settings, anchor, images, out))
 

@@ -130,7 +130,8 @@ def tiny_params(tiny_config, photographs):
 @pytest.fixture(scope="session")
 def tiny_model_file(tiny_config, tiny_params, photographs, tmp_path_factory):
     """A codec's model with three unfitted rates."""
-    from lic_jax.training.refit import in_fixed_point, in_integers, start_quantizers
+    from lic_jax.training.deployment import in_fixed_point, in_integers
+    from lic_jax.training.refit import start_quantizers
     from lic_jax.training.settings import RefitSettings
     from lic_jax.zoo.bundle import save_bundle
 

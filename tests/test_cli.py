@@ -346,10 +346,10 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
 def test_a_training_has_the_model_that_it_starts_from_but_for_what_is_said(
     lic, tiny_config, tiny_model_file, photograph_folder, tmp_path, capsys, monkeypatch
 ):
-    from lic_jax.training import anchor
+    from lic_jax.training import loop
 
     asked = []
-    monkeypatch.setattr(anchor, "train_anchor", lambda settings, images, out: asked.append(settings))
+    monkeypatch.setattr(loop, "train_anchor", lambda settings, images, out: asked.append(settings))
     train = lambda *flags: lic("train", photograph_folder, "--out", tmp_path, *flags, with_model=False)
     assert train("--start", tiny_model_file, "--hyper-input", "latent", "--steps", 7, "--hyperprior-steps", 0) == 0
     assert train(f"--start={tiny_model_file}") == 0

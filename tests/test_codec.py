@@ -126,7 +126,8 @@ def estimated_bits(codec, image, rate_units):
 
 
 def test_another_model_is_refused(codec, tmp_path, image):
-    from lic_jax.training.refit import in_fixed_point, start_quantizers
+    from lic_jax.training.deployment import in_fixed_point
+    from lic_jax.training.refit import start_quantizers
     from lic_jax.training.settings import RefitSettings
     from lic_jax.zoo.bundle import save_bundle
 

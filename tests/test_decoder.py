@@ -53,7 +53,7 @@ def test_random_models_of_every_shallow_kind(
     import jax
 
     from lic_jax.model import HyperpriorModel
-    from lic_jax.training.refit import in_integers
+    from lic_jax.training.deployment import in_integers
 
     rng = np.random.default_rng(seed)
     config = ModelConfig(

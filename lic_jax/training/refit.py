@@ -4,38 +4,28 @@ Only the quantizers of y and z change. Their parameters are stacked on a leading
 does not depend on them and runs once per batch.
 """
 
-import dataclasses
 import functools
 import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.errors import LicError
-from lic_jax.model import CodecModel, model_of, to_network_domain
+from lic_jax.model import CodecModel, to_network_domain
 from lic_jax.quantization import annealing, stanh
-from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
-from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
-from lic_jax.quantization.rows import no_widening, offsets
-from lic_jax.training import data
+from lic_jax.quantization.rows import no_widening
 from lic_jax.training.klt import PATCH, optimal_step
 from lic_jax.training.objective import RateDistortion, psnr
-from lic_jax.training.quantizer_objective import Quantizers, hard_objective, soft_objective
-from lic_jax.training.settings import LAMBDAS, RefitSettings
-from lic_jax.transforms.integer import to_integers
-from lic_jax.zoo.bundle import in_stored_precision, save_bundle
-from lic_jax.zoo.weights import load_weights
+from lic_jax.training.quantizer_objective import Quantizers, soft_objective
+from lic_jax.training.settings import RefitSettings
 
 _FINAL_GROWTH = 10.0
 """The schedules of the step alone end at this multiple of the initial β."""
@@ -77,7 +67,7 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array, Array]:
+def encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array, Array]:
     """Pixels → the image in the network's domain, y and z."""
     image = to_network_domain(pixels)
     return image, *model.apply({"params": params}, image, method="encode")
@@ -187,7 +177,7 @@ def refit(
         )
 
     def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
-        return update_encoded(state, *_encode(model, params, pixels))
+        return update_encoded(state, *encode(model, params, pixels))
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
         beta, next_beta = anneal(state)
@@ -234,152 +224,3 @@ def fit_quantizers(
             refresh=False,
         )
     return state.quantizers
-
-
-def in_fixed_point(
-    quantizers: Quantizers,
-) -> tuple[tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...], tuple[FixedPointQuantizer, ...]]:
-    """A stack of K fitted pairs as the integers that a codec uses: (of the latent, of the hyper latent)."""
-    latent, hyper_latent = (
-        tuple(
-            to_fixed_point(spacings, thresholds, quantizers.bin_edges)
-            for spacings, thresholds in zip(np.asarray(stack.spacings), np.asarray(stack.thresholds), strict=True)
-        )
-        for stack in (quantizers.latent, quantizers.hyper_latent)
-    )
-    if quantizers.widening is None:
-        return latent, hyper_latent
-    of_rows = jax.vmap(offsets)(quantizers.latent, quantizers.widening)
-    return tuple(map(to_fixed_rows, latent, *map(np.asarray, of_rows))), hyper_latent
-
-
-class RateDistortionCurve(NamedTuple):
-    """K fitted pairs of quantizers and what they reach on the images they were fitted to (rates estimated)."""
-
-    lambdas: tuple[float, ...]
-    quantizers: Quantizers
-    bpp: Float[np.ndarray, " K"]
-    psnr_db: Float[np.ndarray, " K"]
-
-
-def fit_rate_distortion_curve(
-    model: CodecModel,
-    params: dict,
-    images: UInt8[np.ndarray, "count height width 3"],
-    lambdas: Sequence[float] = LAMBDAS,
-    *,
-    anchor_lambda: float = 0.01,
-    batch_size: int = 8,
-    settings: RefitSettings | None = None,
-    seed: int = 0,
-) -> RateDistortionCurve:
-    """Fits one pair of quantizers for each λ against frozen weights, all in one program.
-
-    Args:
-      model, params: the anchor; its weights do not change.
-      images: photographs or crops of one size, sides a multiple of 64.
-      lambdas: the trade-offs, increasing.
-      anchor_lambda: the λ that the anchor was trained for.
-      batch_size: images a step, drawn at random.
-      settings: everything else about the fit (its `lambdas` are ignored); the defaults if None.
-      seed: of the drawing.
-
-    Returns:
-      The stacked quantizers and their estimated rate and PSNR over all images, hard decisions.
-    """
-    settings = dataclasses.replace(settings or RefitSettings(), lambdas=tuple(lambdas))
-    rng = np.random.default_rng(seed)
-    draws = (images[rng.integers(len(images), size=batch_size)] for _ in itertools.count())
-    quantizers = fit_quantizers(model, params, draws, settings, anchor_lambda, seed)
-    bpp, mse = evaluate_quantizers(model, params, quantizers, images, settings.lambdas, batch_size)
-    return RateDistortionCurve(settings.lambdas, quantizers, bpp, np.asarray(psnr(mse)))
-
-
-def in_integers(
-    config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
-) -> tuple[ModelConfig, dict]:
-    """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
-    model = model_of(config)
-    batches = np.array_split(crops, -(-len(crops) // batch_size))
-    hyper_latents = np.concatenate([np.rint(np.asarray(_encode(model, params, batch)[2])) for batch in batches])
-    config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
-    return config, {**params, "hyper_synthesis": integers}
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
-    """K (bpp, mean squared error) of one batch with hard decisions."""
-    image, latent, hyper_latent = _encode(model, params, pixels)
-    results = jax.vmap(
-        lambda pair, rd_lambda: hard_objective(model, params, pair, image, latent, hyper_latent, rd_lambda)
-    )(quantizers, lambdas)
-    return results.bpp, results.mse
-
-
-def evaluate_quantizers(
-    model: CodecModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
-) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """Mean estimated bpp and mean squared error (0–255) of K stacked pairs over images of one size, hard decisions."""
-    batches = np.array_split(images, -(-len(images) // batch_size))
-    weights = [len(batch) for batch in batches]
-    measured = [_measure(model, params, quantizers, jnp.asarray(lambdas), batch) for batch in batches]
-    bpp, mse = (np.average([np.asarray(batch[term]) for batch in measured], axis=0, weights=weights) for term in (0, 1))
-    return bpp, mse
-
-
-def refit_anchor(
-    settings: RefitSettings, anchor: Path, images: Path, out: Path, held_out_fraction: float = 0.05
-) -> str:
-    """Fits quantizers to an anchor's weights on a folder of photographs and writes the codec's model.
-
-    Args:
-      anchor: weights written by a training, rounded to stored precision first; or a codec's model, whose own quantizers
-        are left aside.
-      images: the folder that the anchor was trained on, or another.
-      out: the file to write.
-      held_out_fraction: of the photographs, kept to report on; the same ones that the training kept.
-
-    Returns:
-      A table of estimated rate and PSNR on the photographs held out, and of the gain over uniform quantizers.
-
-    Raises:
-      LicError: the anchor or the folder cannot be used.
-    """
-    tree, metadata = load_weights(zoo.path_of(anchor))
-    if "config" not in metadata or "rd_lambda" not in metadata:
-        raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
-    config = ModelConfig.from_json(metadata["config"])
-    try:
-        anchor_lambda = float(metadata["rd_lambda"])
-    except ValueError as error:
-        raise LicError(f"{anchor} is damaged (its λ is {metadata['rd_lambda']!r}); copy it again") from error
-    params = in_stored_precision(tree.get("params", tree))
-    photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
-    if not config.is_exact:
-        config, params = in_integers(
-            config, params, data.fixed_crops(photographs, settings.crop_size, 512, settings.seed)
-        )
-    model = model_of(config)
-    batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
-    quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
-    save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
-
-    crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
-    measured = [
-        evaluate_quantizers(model, params, candidates, crops, settings.lambdas, settings.batch_size)
-        for candidates in (start_quantizers(config, settings, anchor_lambda), quantizers)
-    ]
-    return f"{len(crops)} crops held out, rates estimated:\n{_comparison(settings.lambdas, *measured)}"
-
-
-def _comparison(lambdas: Sequence[float], start: tuple, fitted: tuple) -> str:
-    """A table of (bpp, mean squared error) of fitted quantizers and what they gain over those they started as."""
-    start_objective, objective = (bpp + np.asarray(lambdas) * mse for bpp, mse in (start, fitted))
-    gain = 100 * (objective / start_objective - 1)
-    lines = ["rate         λ     bpp  PSNR dB  objective  against uniform"]
-    for rate, (rd_lambda, bpp, mse) in enumerate(zip(lambdas, *fitted, strict=True)):
-        quality = float(psnr(mse))
-        lines.append(
-            f"{rate:4}  {rd_lambda:8g}  {bpp:6.3f}  {quality:7.2f}  {objective[rate]:9.4f}  {gain[rate]:+14.1f}%"
-        )
-    return "\n".join(lines)

@@ -26,6 +26,14 @@ def _check_crop_size(crop_size: int) -> None:
         raise LicError(f"crop size {crop_size} is not a positive multiple of {HYPER_STRIDE}; use 128 or 256")
 
 
+def check_counts(settings, least: int, *names: str) -> None:
+    """Raises LicError unless these fields of settings are at least so much, naming the first that is not."""
+    for name in names:
+        count = getattr(settings, name)
+        if count < least:
+            raise LicError(f"{name.replace('_', ' ')} {count} is too few; give {least} or more")
+
+
 @dataclasses.dataclass(frozen=True)
 class AnchorSettings:
     """Everything that decides a training's result.
@@ -65,10 +73,7 @@ class AnchorSettings:
 
     def __post_init__(self):
         _check_crop_size(self.crop_size)
-        if self.batch_size < 1 or self.validate_every < 1:
-            raise LicError(
-                f"batch size {self.batch_size} and validate every {self.validate_every} must be 1 or more; raise them"
-            )
+        check_counts(self, 1, "batch_size", "validate_every")
         if not 0 <= self.hyperprior_steps <= self.steps:
             raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
         if self.model.hyper_arithmetic != "float":
@@ -129,8 +134,7 @@ class RefitSettings:
         if list(self.lambdas) != sorted(set(self.lambdas)):
             raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
         _check_crop_size(self.crop_size)
-        if self.steps < 1 or self.batch_size < 1:
-            raise LicError(f"steps {self.steps} and batch size {self.batch_size} must be 1 or more; raise them")
+        check_counts(self, 1, "steps", "batch_size")
         if self.inverse_temperature < 1:
             raise LicError(f"inverse temperature {self.inverse_temperature} is too soft to fit with; use 1 or more")
         if self.row_knots < 0 or self.row_knots == 1:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
-from lic_jax.training import anchor, checkpoint
-from lic_jax.training.anchor import begin_stage, take_step, train_anchor, training_stages
+from lic_jax.training import checkpoint, data
+from lic_jax.training.anchor import begin_stage, take_step, training_stages
+from lic_jax.training.loop import train_anchor
 from lic_jax.training.settings import AnchorSettings
 
 FLAGS = {
@@ -54,7 +55,7 @@ def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
 ):
     """Twice, between checkpoints of both stages; the log has the rows of the whole training, each once."""
     whole_out, expected = uninterrupted
-    crop_batches = anchor.data.crop_batches
+    crop_batches = data.crop_batches
 
     def dying(*args, **kwargs):
         for batches_seen, batch in enumerate(crop_batches(*args, **kwargs)):
@@ -62,7 +63,7 @@ def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(anchor.data, "crop_batches", dying)
+    monkeypatch.setattr(data, "crop_batches", dying)
     for kept in (3, 6):  # it dies after 5 steps, and begun again at 3, after 8
         with pytest.raises(KeyboardInterrupt):
             train_anchor(settings, photograph_folder, tmp_path)

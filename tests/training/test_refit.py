@@ -8,15 +8,10 @@ import pytest
 
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain
-from lic_jax.training.refit import (
-    evaluate_quantizers,
-    fit_rate_distortion_curve,
-    hard_objective,
-    in_fixed_point,
-    refit,
-    soft_objective,
-    start_quantizers,
-)
+from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
+from lic_jax.training.deployment import in_fixed_point
+from lic_jax.training.quantizer_objective import hard_objective, soft_objective
+from lic_jax.training.refit import refit, start_quantizers
 from lic_jax.training.settings import SCHEDULES, RefitSettings
 
 LAMBDAS = (0.0025, 0.01, 0.04)

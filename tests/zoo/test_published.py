@@ -15,8 +15,9 @@ from lic_jax.entropy.gaussian import scale_of_index
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.one_shot import pad_to_multiple
+from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.objective import bits
-from lic_jax.training.refit import in_fixed_point, start_quantizers
+from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
 from lic_jax.transforms.integer import integer_hyper_synthesis, to_integers
 from lic_jax.zoo.bundle import load_bundle, save_bundle

@@ -14,7 +14,7 @@ from lic_jax.codec import Codec
 from lic_jax.decoder import Decoder
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
-from lic_jax.training.refit import refit_anchor
+from lic_jax.training.deployment import refit_anchor
 from lic_jax.training.settings import RefitSettings
 from lic_jax.zoo import training_folder
 from lic_jax.zoo.bundle import load_bundle

@@ -1,8 +1,11 @@
-"""Names beside the marks of a picture, moved down where they would lie on one another."""
+"""What the pictures of all experiments have in common: a light grid, names beside the marks, one way to a file."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 _SIZE = 9
 _HEIGHT = 1.25 * _SIZE
@@ -43,3 +46,15 @@ def write_labels(axes: Axes, labels: list[Label]) -> None:
             color=label.color,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
+
+
+def light_grid(axes: Axes, which: str = "major") -> None:
+    """A grid that stays behind what it measures, in place of a box."""
+    axes.grid(color="0.93", which=which)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Writes a picture, as large as what is on it, and forgets it."""
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)

@@ -1,0 +1,111 @@
+"""From an anchor to the model that a codec loads: integers for the receiver, fitted quantizers, one file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from lic_jax import zoo
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.model import model_of
+from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
+from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
+from lic_jax.quantization.rows import offsets
+from lic_jax.training import data
+from lic_jax.training.curve import evaluate_quantizers
+from lic_jax.training.objective import psnr
+from lic_jax.training.quantizer_objective import Quantizers
+from lic_jax.training.refit import encode, fit_quantizers, start_quantizers
+from lic_jax.training.settings import RefitSettings
+from lic_jax.transforms.integer import to_integers
+from lic_jax.zoo.bundle import in_stored_precision, save_bundle
+from lic_jax.zoo.weights import load_weights
+
+
+def in_fixed_point(
+    quantizers: Quantizers,
+) -> tuple[tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...], tuple[FixedPointQuantizer, ...]]:
+    """A stack of K fitted pairs as the integers that a codec uses: (of the latent, of the hyper latent)."""
+    latent, hyper_latent = (
+        tuple(
+            to_fixed_point(spacings, thresholds, quantizers.bin_edges)
+            for spacings, thresholds in zip(np.asarray(stack.spacings), np.asarray(stack.thresholds), strict=True)
+        )
+        for stack in (quantizers.latent, quantizers.hyper_latent)
+    )
+    if quantizers.widening is None:
+        return latent, hyper_latent
+    of_rows = jax.vmap(offsets)(quantizers.latent, quantizers.widening)
+    return tuple(map(to_fixed_rows, latent, *map(np.asarray, of_rows))), hyper_latent
+
+
+def in_integers(
+    config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
+) -> tuple[ModelConfig, dict]:
+    """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
+    model = model_of(config)
+    batches = np.array_split(crops, -(-len(crops) // batch_size))
+    hyper_latents = np.concatenate([np.rint(np.asarray(encode(model, params, batch)[2])) for batch in batches])
+    config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
+    return config, {**params, "hyper_synthesis": integers}
+
+
+def refit_anchor(
+    settings: RefitSettings, anchor: Path, images: Path, out: Path, held_out_fraction: float = 0.05
+) -> str:
+    """Fits quantizers to an anchor's weights on a folder of photographs and writes the codec's model.
+
+    Args:
+      anchor: weights written by a training, rounded to stored precision first; or a codec's model, whose own quantizers
+        are left aside.
+      images: the folder that the anchor was trained on, or another.
+      out: the file to write.
+      held_out_fraction: of the photographs, kept to report on; the same ones that the training kept.
+
+    Returns:
+      A table of estimated rate and PSNR on the photographs held out, and of the gain over uniform quantizers.
+
+    Raises:
+      LicError: the anchor or the folder cannot be used.
+    """
+    tree, metadata = load_weights(zoo.path_of(anchor))
+    if "config" not in metadata or "rd_lambda" not in metadata:
+        raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
+    config = ModelConfig.from_json(metadata["config"])
+    try:
+        anchor_lambda = float(metadata["rd_lambda"])
+    except ValueError as error:
+        raise LicError(f"{anchor} is damaged (its λ is {metadata['rd_lambda']!r}); copy it again") from error
+    params = in_stored_precision(tree.get("params", tree))
+    photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
+    if not config.is_exact:
+        config, params = in_integers(
+            config, params, data.fixed_crops(photographs, settings.crop_size, 512, settings.seed)
+        )
+    model = model_of(config)
+    batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
+    quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
+    save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
+
+    crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
+    measured = [
+        evaluate_quantizers(model, params, candidates, crops, settings.lambdas, settings.batch_size)
+        for candidates in (start_quantizers(config, settings, anchor_lambda), quantizers)
+    ]
+    return f"{len(crops)} crops held out, rates estimated:\n{_comparison(settings.lambdas, *measured)}"
+
+
+def _comparison(lambdas: Sequence[float], start: tuple, fitted: tuple) -> str:
+    """A table of (bpp, mean squared error) of fitted quantizers and what they gain over those they started as."""
+    start_objective, objective = (bpp + np.asarray(lambdas) * mse for bpp, mse in (start, fitted))
+    gain = 100 * (objective / start_objective - 1)
+    lines = ["rate         λ     bpp  PSNR dB  objective  against uniform"]
+    for rate, (rd_lambda, bpp, mse) in enumerate(zip(lambdas, *fitted, strict=True)):
+        quality = float(psnr(mse))
+        lines.append(
+            f"{rate:4}  {rd_lambda:8g}  {bpp:6.3f}  {quality:7.2f}  {objective[rate]:9.4f}  {gain[rate]:+14.1f}%"
+        )
+    return "\n".join(lines)

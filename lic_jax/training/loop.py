@@ -1,0 +1,169 @@
+"""The anchor's training loop: photographs in, checkpoints, a log and weights out, resumable at any moment."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from lic_jax import zoo
+from lic_jax.config import ModelConfig
+from lic_jax.errors import LicError
+from lic_jax.files import make_folder, read_bytes, write_bytes
+from lic_jax.model import initialize
+from lic_jax.training import checkpoint, data
+from lic_jax.training.anchor import TrainingState, begin_stage, started_from, take_step, training_stages, validate
+from lic_jax.training.klt import klt_start
+from lic_jax.training.objective import RateDistortion, psnr
+from lic_jax.training.settings import AnchorSettings
+from lic_jax.zoo.weights import anchor_metadata, save_weights
+
+LOG_COLUMNS = (
+    "step",
+    "minutes",
+    "stage",
+    "objective",
+    "bpp",
+    "psnr_db",
+    "held_out_objective",
+    "held_out_bpp",
+    "held_out_psnr_db",
+)
+
+
+def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
+    """Trains an anchor, going on from the last checkpoint in `out` if there is one.
+
+    Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`, the newest weights.
+
+    Args:
+      settings: what to train and how.
+      images: a folder of photographs. Unusable files are named on the way and skipped.
+      out: a folder; made if need be.
+
+    Returns:
+      The trained parameters.
+
+    Raises:
+      LicError: the folder has no usable photographs, or `out` holds a training with other settings.
+    """
+    photographs, held_out = data.load_folder(images, settings.held_out, settings.crop_size)
+    validation_crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
+
+    out = Path(out)
+    make_folder(out)
+    manager = checkpoint.open_checkpoints(out / "checkpoints")
+    stages = training_stages(settings)
+    step = manager.latest_step() or 0
+    params = initialize(settings.model, jax.random.key(settings.seed))
+    if step > settings.steps:
+        raise LicError(f"{out} holds a training of {step} steps, more than {settings.steps}; raise --steps")
+    _check_settings(out / "settings.json", settings)
+    if step:
+        stage = next(stage for stage in stages if step <= stage.last_step)
+        state = checkpoint.restore(manager, step, begin_stage(stage, params))
+    else:
+        params = klt_start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
+        if settings.start:
+            params = started_from(params, zoo.path_of(settings.start))
+        state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
+
+    def keep(state: TrainingState) -> None:
+        checkpoint.save(manager, int(state.step), state)
+        save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
+
+    log = TrainingLog(out / "log.csv", step)
+    batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
+    progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
+    for number, stage in enumerate(stages):
+        if int(state.step) > stage.last_step:
+            continue
+        if int(state.step) == stage.first_step:
+            state = begin_stage(stage, state.params)
+        state = _run_stage(settings, number, state, batches, validation_crops, keep, log, progress)
+    save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
+    progress.close()
+    manager.close()
+    return state.params
+
+
+def _run_stage(settings, number, state, batches, validation_crops, keep, log, progress) -> TrainingState:
+    stage, recent = training_stages(settings)[number], []
+    remaining = stage.last_step - int(state.step)
+    for pixels in itertools.islice(batches, remaining):
+        state, result = take_step(settings, number, state, pixels)
+        recent.append(result)
+        step = int(state.step)
+        progress.update()
+        if step % 20 == 0:
+            quality = (
+                f"bpp {float(result.bpp):.3f} psnr {float(psnr(result.mse)):.2f} loss {float(result.objective):.3f}"
+            )
+            progress.set_postfix_str(quality, refresh=False)
+        if step % settings.validate_every == 0 or step == stage.last_step:
+            average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
+            held_out = validate(settings, stage.model, state.params, validation_crops)
+            log.append(step, stage.name, average, held_out)
+            keep(state)
+            recent = []
+    return state
+
+
+class TrainingLog:
+    """A CSV with a row a validation. Reopened at a step, it forgets the rows after it: they will be written again."""
+
+    def __init__(self, path: Path, step: int):
+        rows = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [
+                    row for row in csv.DictReader(file) if row.get("step", "").isdigit() and int(row["step"]) <= step
+                ]
+        self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
+        self._started = time.monotonic()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, LOG_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(path, text.getvalue().encode())
+        self._path = path
+
+    def minutes(self) -> float:
+        return self.minutes_before + (time.monotonic() - self._started) / 60
+
+    def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
+        values = (training.objective, training.bpp, psnr(training.mse))
+        values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])
+
+
+def _check_settings(path: Path, settings: AnchorSettings) -> None:
+    """Writes the settings beside the checkpoints, or refuses to go on with others.
+
+    What shapes the time to come alone may change: the number of steps and when the learning rate begins to fall.
+    """
+    asked = json.loads(json.dumps(dataclasses.asdict(settings)))
+    if path.exists():
+        try:
+            found = dict(json.loads(read_bytes(path)))
+            found["model"] = json.loads(ModelConfig(**found["model"]).to_json())  # written before a field existed
+        except (KeyError, TypeError, ValueError) as error:
+            raise LicError(f"{path} is damaged ({error}); restore it, or give another --out") from error
+        differing = [
+            name for name in asked if asked[name] != found.get(name) and name not in ("steps", "decay_fraction")
+        ]
+        if differing:
+            name = differing[0]
+            raise LicError(
+                f"{path.parent} holds a training with {name} = {found.get(name)}, not {asked[name]}; "
+                "give the same settings or another --out"
+            )
+    write_bytes(path, json.dumps(asked, indent=1).encode())
