@@ -189,9 +189,9 @@ def complexity(
     as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON instead of a table")] = False,
 ) -> None:
     """Count a model's parameters and its operations per pixel, transform by transform."""
-    from lic_jax.evaluation.complexity import complexity, complexity_table
+    from lic_jax.evaluation.complexity import complexity, complexity_table, with_sums
 
-    costs = complexity(zoo.config_of(model))
+    costs = with_sums(complexity(zoo.config_of(model)))
     if as_json:
         print(json.dumps({part: {**cost._asdict(), "flops": cost.flops} for part, cost in costs.items()}, indent=1))
     else:

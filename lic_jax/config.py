@@ -89,6 +89,8 @@ class ModelConfig:
         for name in ("analysis_channels", "hyper_synthesis_channels", "synthesis_channels", "synthesis_kernels"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
+        if not isinstance(self.block_transform, bool):
+            raise LicError(f"block_transform {self.block_transform!r} is neither true nor false; change it")
         if not self.has_hyper_latent:
             object.__setattr__(self, "hyper_channels", 0)
         self._check_counts()
@@ -158,9 +160,24 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
+        """The configuration in a JSON text.
+
+        Raises:
+          LicError: it is none, or of no model that can be.
+        """
         try:
-            return cls(**json.loads(text))
-        except LicError:
-            raise
-        except (TypeError, ValueError, RecursionError) as error:
-            raise LicError(f"the model configuration cannot be read ({error}); is the file from lic?") from error
+            entries = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise LicError(
+                f"the model configuration cannot be read as JSON ({error}); is the file from lic?"
+            ) from error
+        if not isinstance(entries, dict):
+            raise LicError(f"the model configuration {text[:40]!r} has no named entries; is the file from lic?")
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in entries:
+            if name not in names:
+                raise unknown_name("entry of a model configuration", name, names)
+        try:
+            return cls(**entries)
+        except TypeError as error:
+            raise LicError(f"the model configuration has an entry of another type ({error}); correct it") from error

@@ -98,13 +98,16 @@ def test_info_tells_what_the_stream_holds(lic, stream, capsys):
     assert "128×96 pixels" in capsys.readouterr().out
 
 
-def test_info_loads_no_framework(stream):
+def test_a_receiver_loads_no_framework(stream, tiny_model_file, tmp_path):
     code = (
-        "import sys; from lic_jax.cli import main; main(['info', sys.argv[1]]);"
-        "print(sorted({'jax', 'flax', 'optax', 'grain', 'orbax', 'matplotlib'} & set(sys.modules)))"
+        "import sys; from lic_jax.cli import main; stream, model, out = sys.argv[1:];"
+        "codes = [main(['info', stream]), main(['decompress', stream, out + '.png', '--model', model]),"
+        " main(['transcode', stream, out + '.lic', '--coder', 'constriction', '--model', model])];"
+        "print(codes, sorted({'jax', 'flax', 'optax', 'grain', 'orbax', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(stream)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    command = [sys.executable, "-c", code, *map(str, (stream, tiny_model_file, tmp_path / "out"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0] []"
 
 
 def damage(data, how):
@@ -320,10 +323,16 @@ def test_complexity_counts_models_files_and_configurations(lic, tiny_model_file,
     (tmp_path / "config.json").write_text(zoo.config_of(tiny_model_file).to_json())
     assert lic("complexity", tmp_path / "config.json", "--json", with_model=False) == 0
     assert json.loads(capsys.readouterr().out) == of_model
-    assert list(of_model) == ["analysis", "hyper_analysis", "hyper_synthesis", "synthesis"]
+    assert list(of_model) == ["analysis", "hyper_analysis", "hyper_synthesis", "synthesis", "encoding", "decoding"]
     assert lic("complexity", with_model=False) == 0
     assert "decoding" in capsys.readouterr().out
-    for content, message in (('{"analysis": "nonsense"}', "known: cnn, elic"), ("{", "cannot be read")):
+    for content, message in (
+        ('{"analysis": "nonsense"}', "known: cnn, elic"),
+        ('{"analyses": "cnn"}', "'analyses' is unknown; known: analysis"),
+        ('{"analysis_channels": 1.5}', "of another type"),
+        ("{", "cannot be read"),
+        ("[1]", "no named entries"),
+    ):
         (tmp_path / "config.json").write_text(content)
         assert lic("complexity", tmp_path / "config.json", with_model=False) == 2
         assert message in capsys.readouterr().err

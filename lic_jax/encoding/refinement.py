@@ -47,6 +47,6 @@ def update(
       progress: the fraction of the steps that are done.
       steps: how many there will be; the learning rate falls linearly, and Adam's steps add up to `REACH` about.
     """
-    weigh = partial(upper_weight, jnp.zeros(()), temperature=TEMPERATURE)
+    weigh = partial(upper_weight, jnp.zeros((), jnp.float32), temperature=TEMPERATURE)
     objective = lambda latents: relaxed_objective(model, variables, images, point, latents, weigh, weigh).objective
     return descent.descend(objective, point, state, 2 * REACH / steps * (1 - progress))

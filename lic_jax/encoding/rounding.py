@@ -34,8 +34,10 @@ def local_gains(model: CodecModel, variables: dict) -> Float[Array, " latent"]:
     """
     channels = model.config.latent_channels
     side = HYPER_STRIDE // LATENT_STRIDE
-    nothing = jnp.zeros((1, side, side, channels))
-    one_each = jnp.zeros((channels, side, side, channels)).at[:, side // 2, side // 2].set(jnp.eye(channels))
+    nothing = jnp.zeros((1, side, side, channels), jnp.float32)
+    one_each = (
+        jnp.repeat(nothing, channels, axis=0).at[:, side // 2, side // 2].set(jnp.eye(channels, dtype=jnp.float32))
+    )
     decode = lambda latent: model.apply(variables, latent, method="decode")
     return jnp.sum((decode(one_each) - decode(nothing)) ** 2, axis=(1, 2, 3))
 

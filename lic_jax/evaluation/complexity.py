@@ -69,15 +69,16 @@ def decoding(costs: dict[str, Cost]) -> Cost:
     return sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING)
 
 
+def with_sums(costs: dict[str, Cost]) -> dict[str, Cost]:
+    """The costs, and the sums that encoding and decoding take."""
+    encoding = sum((cost for part, cost in costs.items() if part != "synthesis"), start=NOTHING)
+    return {**costs, "encoding": encoding, "decoding": decoding(costs)}
+
+
 def complexity_table(costs: dict[str, Cost]) -> str:
-    """The costs as text, with the sums that encoding and decoding take."""
-    rows = {
-        **costs,
-        "encoding": sum((cost for part, cost in costs.items() if part != "synthesis"), start=NOTHING),
-        "decoding": decoding(costs),
-    }
+    """The costs as text."""
     lines = [f"{'':16} {'parameters':>12} {'multiply':>12} {'add':>12} {'FLOPs':>12}   per pixel"]
-    for name, cost in rows.items():
+    for name, cost in costs.items():
         lines.append(
             f"{name.replace('_', ' '):16} {cost.parameters:12,} {cost.multiplications:12,.0f} {cost.additions:12,.0f}"
             f" {cost.flops:12,.0f}"

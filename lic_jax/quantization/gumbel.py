@@ -51,5 +51,5 @@ def upper_weight(
 
 
 def logistic_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """The difference of two standard Gumbel variables, in one draw."""
-    return jax.random.logistic(key, shape)
+    """The difference of two standard Gumbel variables, in one draw, float32."""
+    return jax.random.logistic(key, shape, jnp.float32)

@@ -82,7 +82,7 @@ class GDN1(Normalization):
 
 
 class InverseGDN1(Normalization):
-    """The inverse of GDN1: x · (β + Γ|x|)."""
+    """The approximate inverse of GDN1, one step of its fixed-point iteration: x · (β + Γ|x|)."""
 
     power: int = 1
 

@@ -1,5 +1,6 @@
 """The whole published models, from the uint8 image to bits and reconstruction."""
 
+import functools
 import json
 import shutil
 
@@ -20,6 +21,7 @@ from lic_jax.training.objective import bits
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
 from lic_jax.transforms.integer import integer_hyper_synthesis, to_integers
+from lic_jax.transforms.layers import layer_calls
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.published import load_published, params_in_order, published_config
 
@@ -56,6 +58,7 @@ def published(request, reference):
             "loc": mean,
             "scale_index": index,
             "effective_scale": scale,
+            "latent_mass": model.apply(variables, residual - 0.5, residual + 0.5, index, method="latent_mass"),
             "latent_quantized": mean + residual,
             "hyper_latent_bits": jnp.sum(bits(hyper_mass), keepdims=True).ravel(),
             "residual": residual,
@@ -89,6 +92,10 @@ def test_the_bits_of_the_latent_agree(published):
     inner, outer = log_ndtr((0.5 - magnitude) / scale), log_ndtr((-0.5 - magnitude) / scale)
     found_bits = -np.sum(inner + np.log1p(-np.exp(outer - inner))) / np.log(2)
     assert found_bits == pytest.approx(expected["latent_bits"][0], rel=1e-4)
+    likely = found["latent_mass"] > 1e-6  # where ours, which are bounded, agree with these
+    likely_bits = -(inner + np.log1p(-np.exp(outer - inner)))[likely] / np.log(2)
+    assert np.sum(likely) > 700
+    np.testing.assert_allclose(bits(found["latent_mass"][likely]), likely_bits, rtol=1e-4, atol=1e-6)
 
 
 def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(reference, tmp_path):
@@ -137,6 +144,44 @@ def test_any_published_transforms_have_a_configuration():
     analysis = {"cls": "CNNAnalysis", "channels_base": 8, "activation_type": "gdn"}
     with pytest.raises(LicError, match="CNNAnalysis with activation_type = gdn"):
         published_config({"analysis": analysis, "synthesis": {"cls": "JPEGLikeSynthesis"}})
+
+
+@pytest.mark.parametrize(
+    ("analysis", "synthesis", "hyper_synthesis"),
+    [
+        ("CNNAnalysis", "CNNSynthesis", "HyperSynthesis"),
+        ("MBT2018Analysis", "MBT2018Synthesis", "JPEGLikeHyperSynthesis"),
+        ("ElicAnalysis", "ElicSynthesis", "HyperSynthesis"),
+        ("CNNAnalysis", "TwoLayerSynthesis", "JPEGLikeHyperSynthesis"),
+    ],
+)
+def test_arrays_in_the_order_of_the_signal_path_load(analysis, synthesis, hyper_synthesis, tmp_path):
+    description = {
+        "analysis": {"cls": analysis, "channels_base": 4, "output_channels": 6},
+        "synthesis": {"cls": synthesis, **({} if "Two" in synthesis else {"channels_base": 4})},
+        "hyper_synthesis": {"cls": hyper_synthesis},
+    }
+    config, rng = published_config(description), np.random.default_rng(0)
+    model, image = HyperpriorModel(config), jnp.zeros((1, 64, 64, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    arrays = {}
+    for call in layer_calls(model.init, jax.random.key(0), image):
+        of_layer = functools.reduce(dict.__getitem__, call.path, shapes)
+        for name in sorted(of_layer, key=["kernel", "bias", "beta_root", "gamma_root"].index):
+            part = f"weights/{call.path[0]}"
+            arrays[f"{part}/{len(arrays):03}.{name}"] = rng.normal(size=of_layer[name].shape).astype(np.float32)
+    for name, leaf in shapes["hyper_prior"].items():
+        arrays[f"weights/prior/{len(arrays):03}.{name}"] = rng.normal(size=leaf.shape).astype(np.float32)
+    np.savez(tmp_path / "model.npz", **arrays)
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    found, params = load_published(tmp_path / "model.npz")
+    assert found == config
+    assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+    for part in ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis"):
+        in_order = [array for name, array in arrays.items() if name.startswith(f"weights/{part}/")]
+        calls = [call for call in layer_calls(model.init, jax.random.key(0), image) if call.path[0] == part]
+        for call, array in ((calls[0], in_order[0]), (calls[-1], in_order[-2])):
+            np.testing.assert_array_equal(functools.reduce(dict.__getitem__, call.path, params)["kernel"], array)
 
 
 def test_weights_that_do_not_fit_are_named(reference, tmp_path):
