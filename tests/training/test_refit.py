@@ -2,16 +2,15 @@ import dataclasses
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.model import HyperpriorModel
 from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.quantizer_objective import hard_objective, soft_objective
-from lic_jax.training.refit import refit, start_quantizers
+from lic_jax.training.refit import encode, refit, start_quantizers
 from lic_jax.training.settings import SCHEDULES, RefitSettings
 
 LAMBDAS = (0.0025, 0.01, 0.04)
@@ -29,7 +28,7 @@ def crops(photographs):
 
 @pytest.fixture(scope="module")
 def curve(model, tiny_params, crops):
-    settings = RefitSettings(steps=60)
+    settings = RefitSettings(steps=30)
     return fit_rate_distortion_curve(model, tiny_params, crops, LAMBDAS, settings=settings)
 
 
@@ -115,9 +114,7 @@ def test_a_symmetric_fit_treats_both_signs_alike(curve):
 
 def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
     quantizers = pair(start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01), 1)
-    image = to_network_domain(jnp.asarray(crops[:4]))
-    latent, hyper_latent = model.apply({"params": tiny_params}, image, method="encode")
-    arguments = (tiny_params, quantizers, image, latent, hyper_latent, 0.01)
+    arguments = (tiny_params, quantizers, *encode(model, tiny_params, crops[:8]), 0.01)
     hard = jax.jit(hard_objective, static_argnums=0)(model, *arguments)
     softly = jax.jit(soft_objective, static_argnums=0)
     gaps = []
@@ -130,11 +127,11 @@ def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
 
 @pytest.mark.parametrize("lambdas", [LAMBDAS[:1], LAMBDAS])
 def test_the_analysis_runs_once_a_batch(model, tiny_params, crops, lambdas):
-    """However many quantizers: one first convolution, over the batch of 4 crops and not over K times as many."""
+    """However many quantizers: one first convolution, over the batch of 8 crops and not over K times as many."""
     process = refit(model, tiny_params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
-    program = str(jax.make_jaxpr(process.update)(process.init(), crops[:4]))
+    program = str(jax.make_jaxpr(process.update)(process.init(), crops[:8]))
     first_convolutions = re.findall(r"f32\[(\d+),32,32,4\] = conv_general_dilated", program)
-    assert first_convolutions == ["4"]
+    assert first_convolutions == ["8"]
 
 
 def test_fixed_point_keeps_the_curve(model, tiny_params, crops, curve):
