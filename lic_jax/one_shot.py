@@ -4,7 +4,7 @@ All in JAX, for whatever device it has; `lic_jax.decoder` is the receiver alone,
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -55,13 +55,8 @@ class OneShotCodec(SymbolReader):
     def __init__(self, bundle: Bundle):
         super().__init__(bundle)
         self._variables = {"params": jax.tree.map(jnp.asarray, bundle.params)}
-        self._model = model = model_of(bundle.config)
-        self._encode = Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain)
-        self._predict = Bucketed(partial(_mean_and_index, model), 1)
-        self._decode = Bucketed(
-            lambda variables, latent: to_pixels(model.apply(variables, latent, method="decode")),
-            LATENTS_PER_HYPER,
-        )
+        self._model = model_of(bundle.config)
+        self._encode, self._predict, self._decode = _programs(self._model)
 
     def analyse(self, image: UInt8[np.ndarray, "height width 3"]) -> Analysed:
         """Runs analysis and hyper analysis; every rate of the image starts from the result.
@@ -142,7 +137,21 @@ class OneShotCodec(SymbolReader):
         return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)
 
 
+@lru_cache(maxsize=16)
+def _programs(model: CodecModel) -> tuple[Bucketed, Bucketed, Bucketed]:
+    """What encodes, predicts and decodes; codecs whose models differ in their weights alone share what is compiled."""
+    return (
+        Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain),
+        Bucketed(partial(_mean_and_index, model), 1),
+        Bucketed(partial(_pixels, model), LATENTS_PER_HYPER),
+    )
+
+
 def _mean_and_index(model: CodecModel, variables: dict, hyper_latent: Array) -> tuple[Array, Array]:
     """μ and the index of the coding table; both are exact (`transforms.integer`)."""
     mean, index = model.apply(variables, hyper_latent, method="predict")
     return mean, index.astype(jnp.uint16)
+
+
+def _pixels(model: CodecModel, variables: dict, latent: Array) -> Array:
+    return to_pixels(model.apply(variables, latent, method="decode"))

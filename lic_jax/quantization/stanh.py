@@ -54,11 +54,13 @@ class STanH:
         return self.free_spacings.shape[-1]
 
     @property
+    @jax.jit
     def spacings(self) -> Float[Array, "*stack T"]:
         """w > 0: the distances between neighbouring levels."""
         return _positive(self.free_spacings)
 
     @property
+    @jax.jit
     def thresholds(self) -> Float[Array, "*stack T"]:
         """b, increasing: where the symbol changes."""
         middle = (self.components - 1) // 2
@@ -69,6 +71,7 @@ class STanH:
         return self.middle[..., None] + offsets
 
     @property
+    @jax.jit
     def levels(self) -> Float[Array, "*stack T+1"]:
         """c_0 … c_T, the values that the quantizer puts out."""
         return levels_of(self.spacings)
@@ -94,12 +97,20 @@ def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*s
       LicError: a spacing is smaller, or the thresholds do not increase by so much (checked outside of jit only).
     """
     spacings, thresholds = jnp.asarray(spacings), jnp.asarray(thresholds)
-    gaps = jnp.diff(thresholds, axis=-1)
-    for name, steps in (("spacings", spacings), ("differences of thresholds", gaps)):
-        if not isinstance(steps, jax.core.Tracer) and not bool(jnp.all(steps >= SMALLEST * 0.999)):
-            raise LicError(f"the {name} of a quantizer must be at least 2⁻¹², but one is {float(jnp.min(steps)):g}")
+    for name, values, steps_of in (
+        ("spacings", spacings, np.asarray),
+        ("differences of thresholds", thresholds, np.diff),
+    ):
+        if not isinstance(values, jax.core.Tracer) and not np.all(steps_of(values) >= SMALLEST * 0.999):
+            least = np.min(steps_of(values))
+            raise LicError(f"the {name} of a quantizer must be at least 2⁻¹², but one is {least:g}")
+    return _from_values(spacings, thresholds)
+
+
+@jax.jit
+def _from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
     middle = (spacings.shape[-1] - 1) // 2
-    return STanH(_free(spacings), _free(gaps), thresholds[..., middle])
+    return STanH(_free(spacings), _free(jnp.diff(thresholds, axis=-1)), thresholds[..., middle])
 
 
 def uniform(components: int, step: float = 1.0) -> STanH:
@@ -136,6 +147,7 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
     return from_values((padded[1:] + padded[:-1]) / 2, thresholds)
 
 
+@jax.jit
 def symmetric(quantizer: STanH) -> STanH:
     """The quantizer that treats ±v alike: both sides are the mean of what they were, and the middle is zero.
 

@@ -24,6 +24,8 @@ from lic_jax.transforms.integer import to_integers
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
 
+_offsets_of_stack = jax.jit(jax.vmap(offsets))
+
 
 def in_fixed_point(
     quantizers: Quantizers,
@@ -38,7 +40,7 @@ def in_fixed_point(
     )
     if quantizers.widening is None:
         return latent, hyper_latent
-    of_rows = jax.vmap(offsets)(quantizers.latent, quantizers.widening)
+    of_rows = _offsets_of_stack(quantizers.latent, quantizers.widening)
     return tuple(map(to_fixed_rows, latent, *map(np.asarray, of_rows))), hyper_latent
 
 
