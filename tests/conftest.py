@@ -43,7 +43,10 @@ def run_python():
         if not python:
             pytest.skip("LIC_OTHER_PYTHON names no Python of another environment; `make test-tfc` sets it")
         root = str(Path(__file__).parents[1])
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", **settings, "PYTHONPATH": root}
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", "PYTHONPATH": root}
+        if other_environment:
+            del environment["XLA_FLAGS"]  # a jaxlib refuses the flags that another one has
+        environment |= settings
         command = [python, "-c", program, *map(str, arguments)]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert process.returncode == 0, process.stderr
