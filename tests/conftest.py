@@ -45,7 +45,7 @@ def run_python():
         root = str(Path(__file__).parents[1])
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", "PYTHONPATH": root}
         if other_environment:
-            del environment["XLA_FLAGS"]  # a jaxlib refuses the flags that another one has
+            environment.pop("XLA_FLAGS", None)  # a jaxlib refuses the flags that another one has
         environment |= settings
         command = [python, "-c", program, *map(str, arguments)]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lic_jax import bitstream, cli
@@ -44,25 +46,33 @@ def test_numpy_decodes_what_jax_does(codec, decoder, photographs, size, rate):
     assert largest_difference(decoder.decompress(data), codec.decompress(data)) <= 1
 
 
-@pytest.mark.parametrize("synthesis", ["jpeg_like", "two_layer_residual"])
-@pytest.mark.parametrize("hyper_synthesis", ["standard", "jpeg_like"])
-@pytest.mark.parametrize("seed", range(2))
-def test_random_models_of_every_shallow_kind(codec, monkeypatch, synthesis, hyper_synthesis, seed):
+@st.composite
+def shallow_models(draw):
+    """Architectures of every shallow kind, of any widths and kernels."""
+    synthesis = draw(st.sampled_from(["jpeg_like", "two_layer", "two_layer_residual"]))
+    kernels = (
+        [draw(st.integers(16, 33))] if synthesis == "jpeg_like" else [draw(st.integers(8, 20)), draw(st.integers(2, 7))]
+    )
+    return ModelConfig(
+        analysis="linear",
+        latent_channels=draw(st.integers(1, 30)),
+        hyper_channels=draw(st.integers(1, 9)),
+        hyper_synthesis=draw(st.sampled_from(["standard", "jpeg_like"])),
+        synthesis=synthesis,
+        synthesis_channels=draw(st.integers(1, 20)),
+        synthesis_kernels=tuple(kernels),
+    )
+
+
+@settings(deadline=None, max_examples=8, derandomize=True)
+@given(shallow_models(), st.integers(0, 99))
+def test_random_models_decode_alike(codec, config, seed):
     import jax
 
     from lic_jax.model import HyperpriorModel
     from lic_jax.transforms.integer import to_integers
 
     rng = np.random.default_rng(seed)
-    config = ModelConfig(
-        analysis="linear",
-        latent_channels=int(rng.integers(4, 30)),
-        hyper_channels=int(rng.integers(2, 9)),
-        hyper_synthesis=hyper_synthesis,
-        synthesis=synthesis,
-        synthesis_channels=int(rng.integers(3, 20)),
-        synthesis_kernels=(int(rng.integers(16, 33)),) if synthesis == "jpeg_like" else (int(rng.integers(8, 20)), 5),
-    )
     shapes = jax.eval_shape(HyperpriorModel(config).init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes["params"])
     hyper_latents = np.rint(rng.normal(0, 5, (16, 2, 2, config.hyper_channels)))
@@ -70,11 +80,17 @@ def test_random_models_of_every_shallow_kind(codec, monkeypatch, synthesis, hype
     bundle = dataclasses.replace(codec.bundle, config=config, params={**params, "hyper_synthesis": integers})
     decoder = Decoder(bundle)
     data = benchmark("memory").random_stream(decoder, 288, 128, 1)
+    last = max(name for name in params["synthesis"] if name.startswith("layer"))
+    bundle.params["synthesis"][last]["kernel"] *= 40 / np.std(
+        decoder.decompress(data)
+    )  # so that few pixels are clipped
+    decoder = Decoder(bundle)
     expected = Codec(bundle).decompress(data)
-    assert np.mean((expected > 0) & (expected < 255)) > 0.5
+    assert np.mean((expected > 0) & (expected < 255)) > 0.5 and np.std(expected) > 5
     for band_pixels in (portable.BAND_PIXELS, 64 * 128):
-        monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
-        assert largest_difference(decoder.decompress(data), expected) <= 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(portable, "BAND_PIXELS", band_pixels)
+            assert largest_difference(decoder.decompress(data), expected) <= 1
 
 
 def test_bands_make_no_difference(codec, decoder, photographs, monkeypatch):

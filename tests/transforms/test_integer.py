@@ -28,13 +28,16 @@ def bundle():
 
 
 def random_latents(bundle, seed=0):
-    """A thousand random hyper latents: levels of every shipped quantizer, most near zero and some far out."""
+    """A thousand random hyper latents: levels of every shipped quantizer, most near zero and some far out.
+
+    And a third as many of quantizers that could be: any multiples of 2⁻¹³.
+    """
     rng = np.random.default_rng(seed)
     latents = []
     for quantizer in bundle.hyper_quantizers:
         spread = rng.choice([0.5, 2, 8, 40], size=(LATENTS_A_QUANTIZER, 1, 2, bundle.config.hyper_channels))
         values = rng.normal(scale=spread).astype(np.float32)
-        latents.append(quantizer.levels()[quantizer.symbols(values)])
+        latents += [quantizer.levels()[quantizer.symbols(values)], np.rint(values[::3] * 2**13) / 2**13]
     return np.concatenate(latents)
 
 
