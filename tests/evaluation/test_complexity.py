@@ -44,8 +44,10 @@ def test_the_published_costs(settings, figures):
         assert costs[part].flops == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("synthesis", ["jpeg_like", "two_layer", "two_layer_residual", "elic"])
-@pytest.mark.parametrize("hyper_synthesis", ["standard", "jpeg_like"])
+@pytest.mark.parametrize(
+    ("synthesis", "hyper_synthesis"),
+    [("jpeg_like", "standard"), ("two_layer", "jpeg_like"), ("two_layer_residual", "standard"), ("elic", "jpeg_like")],
+)
 def test_every_parameter_is_counted(synthesis, hyper_synthesis):
     config = ModelConfig(
         analysis_channels=(4, 6, 8),

@@ -38,13 +38,14 @@ def random(*shape, seed=0):
 
 def value_and_gradients(function, inputs, kernel, cotangent):
     """The function's value and its pullback of `cotangent` to inputs and kernel."""
+    value, pullback = jax.vjp(function, inputs, kernel)
+    return value, *pullback(cotangent)
 
-    @jax.jit
-    def run(inputs, kernel, cotangent):
-        value, pullback = jax.vjp(function, inputs, kernel)
-        return value, *pullback(cotangent)
 
-    return run(inputs, kernel, cotangent)
+@functools.partial(jax.jit, static_argnums=0)
+def values_and_gradients(functions, *arguments):
+    """Of each function, in one program."""
+    return [value_and_gradients(function, *arguments) for function in functions]
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), KERNELS_AND_STRIDES)
@@ -55,10 +56,10 @@ def test_every_form_is_the_transposed_convolution_with_its_gradients(kernel_size
     def direct(inputs, kernel):
         return jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)
 
-    expected = value_and_gradients(direct, inputs, kernel, cotangent)
-    for form in FORMS:
-        found = value_and_gradients(lambda *args, form=form: form(*args, stride), inputs, kernel, cotangent)
-        for part, reference in zip(found, expected, strict=True):
+    forms = [lambda *args, form=form: form(*args, stride) for form in FORMS]
+    expected, *found = values_and_gradients((direct, *forms), inputs, kernel, cotangent)
+    for of_form in found:
+        for part, reference in zip(of_form, expected, strict=True):
             assert relative_error(part, reference) < 1e-5
 
 
@@ -67,7 +68,7 @@ def test_every_form_is_the_transposed_convolution_with_its_gradients(kernel_size
     "form",
     [
         functools.partial(transposed_convolution_products, np),
-        functools.partial(transposed_convolution_products, jnp),
+        lambda kernel, stride: jax.jit(transposed_convolution_products(jnp, kernel, stride)),
         transposed_convolution_windows,
     ],
     ids=["products, NumPy", "products, JAX", "windows"],
@@ -87,7 +88,7 @@ def test_the_chosen_form_is_the_adjoint_of_the_strided_convolution(kernel_size, 
     images, latents = random(2, 3 * stride, 4 * stride, 3), random(2, 3, 4, 5, seed=1)
     kernel = random(kernel_size, kernel_size, 3, 5, seed=2)
     forward = jax.lax.conv_general_dilated(images, kernel, (stride, stride), "SAME", dimension_numbers=CHANNELS_LAST)
-    backward = transposed_convolution(latents, kernel, stride)
+    backward = jax.jit(transposed_convolution, static_argnums=2)(latents, kernel, stride)
     assert backward.shape == images.shape
     left, right = (np.sum(np.asarray(a, np.float64) * b) for a, b in ((forward, latents), (images, np.array(backward))))
     assert left == pytest.approx(right, rel=1e-4)
@@ -111,8 +112,8 @@ def test_a_convolution_has_the_value_and_gradients_of_laxs(kernel_size, stride):
     def direct(inputs, kernel):
         return jax.lax.conv_general_dilated(inputs, kernel, (stride, stride), "SAME", dimension_numbers=CHANNELS_LAST)
 
-    expected = value_and_gradients(direct, inputs, kernel, cotangent)
-    found = value_and_gradients(lambda *args: convolution(*args, stride), inputs, kernel, cotangent)
+    ours = lambda *args: convolution(*args, stride)
+    expected, found = values_and_gradients((direct, ours), inputs, kernel, cotangent)
     for part, reference in zip(found, expected, strict=True):
         assert relative_error(part, reference) < 1e-5
 
@@ -122,9 +123,7 @@ def test_a_convolution_under_vmap_is_a_loop_with_its_gradients(axes):
     """A stack of inputs, of kernels or of both."""
     inputs, kernels = random(3, 2, 6, 8, 3), random(3, 5, 5, 3, 4, seed=1)
     cotangents = random(3, 2, 3, 4, 4, seed=2)
-    single = lambda inputs, kernel, cotangent: value_and_gradients(
-        lambda *args: convolution(*args, 2), inputs, kernel, cotangent
-    )
+    single = jax.jit(functools.partial(value_and_gradients, lambda *args: convolution(*args, 2)))
     stacked = jax.jit(jax.vmap(single, (*axes, 0)))(
         *(stack if axis == 0 else stack[0] for stack, axis in zip((inputs, kernels), axes, strict=True)), cotangents
     )

@@ -120,7 +120,7 @@ def test_one_image_and_a_batch_give_the_same_integers(bundle, expected):
     """Other shapes are other programs with other orders of summation; these are compiled unoptimized, too."""
     model = HyperpriorModel(bundle.config)
     latents = random_latents(bundle)
-    predict = jax.jit(lambda latents: model.apply({"params": bundle.params}, latents, method="predict"))
+    predict = partial(jax.jit(partial(model.apply, method="predict")), {"params": bundle.params})
     for part, precision in ((slice(0, 1), None), (slice(17, 19), "highest")):
         with jax.default_matmul_precision(precision):
             mean, index = predict(latents[part])
@@ -155,7 +155,7 @@ def test_integers_are_close_to_what_was_trained(trained):
     _, integers = to_integers(params["hyper_synthesis"], config, latents)
     check_integers(integers)
     mean, index = integer_hyper_synthesis(np, integers, config)(latents)
-    float_mean, float_index = model.apply({"params": params}, latents, method="predict")
+    float_mean, float_index = jax.jit(partial(model.apply, method="predict"))({"params": params}, latents)
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
     assert np.mean(np.abs(index - np.rint(float_index)) <= 1) > 0.99
     assert 0 <= index.min() < index.max() <= 63 and len(np.unique(index)) > 30
@@ -165,8 +165,8 @@ def test_numpy_and_jax_agree_exactly_on_other_weights_too(trained):
     config, _, params, latents = trained
     config, integers = to_integers(params["hyper_synthesis"], config, latents)
     expected = integer_hyper_synthesis(np, integers, config)(latents)
-    predict = partial(HyperpriorModel(config).apply, {"params": {"hyper_synthesis": integers}}, method="predict")
-    assert digest(*jax.jit(predict)(latents)) == digest(*expected)
+    predict = jax.jit(partial(HyperpriorModel(config).apply, method="predict"))
+    assert digest(*predict({"params": {"hyper_synthesis": integers}}, latents)) == digest(*expected)
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_gradients_pass_the_steps(trained):
         return jax.vjp(partial(HyperpriorModel(config).apply, variables, method="predict"), latents)
 
     @jax.jit
-    def gradients():
+    def gradients(params, integers):
         (mean, index), of_float = pull_back(config, params["hyper_synthesis"])
         _, of_integers = pull_back(integer_config, integers)
         inside = ((index > 1) & (index < 62)).astype(index.dtype)  # and so clipped in neither form
         cotangents = (mean, jnp.zeros_like(index)), (jnp.zeros_like(mean), inside)
         return [(of_float(cotangent)[0].ravel(), of_integers(cotangent)[0].ravel()) for cotangent in cotangents]
 
-    for pair in gradients():
+    for pair in gradients(params, integers):
         assert np.corrcoef(*pair)[0, 1] > 0.98
 
 
@@ -222,7 +222,7 @@ def test_hidden_channels_that_never_fire_are_left_out(trained):
     assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_layers[1][2] * 2 / 3
     check_integers(integers)
     mean, _ = integer_hyper_synthesis(np, integers, smaller)(latents)
-    float_mean, _ = model.apply({"params": params}, latents, method="predict")
+    float_mean, _ = jax.jit(partial(model.apply, method="predict"))({"params": params}, latents)
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
 
 
