@@ -334,7 +334,7 @@ def test_refit_makes_a_model_from_an_anchor(lic, tiny_config, tiny_params, photo
 
     anchor, out = tmp_path / "anchor.safetensors", tmp_path / "model.safetensors"
     save_weights(anchor, tiny_params, {"config": tiny_config.to_json(), "rd_lambda": "0.01"})
-    arguments = ("--lambdas", 0.005, 0.02, "--steps", 3, "--crop-size", 64, "--batch-size", 2)
+    arguments = ("--lambdas", 0.0025, 0.01, 0.04, "--steps", 3, "--crop-size", 64, "--batch-size", 8)
     assert lic("refit", anchor, photograph_folder, "--out", out, *arguments, with_model=False) == 0
     table = capsys.readouterr().out
     assert "held out" in table and "against uniform" in table
@@ -377,6 +377,6 @@ def test_every_command_explains_itself(command, capsys):
 def test_a_model_can_be_refitted(lic, tiny_model_file, photograph_folder, tmp_path):
     """Not only a training's weights: a codec's model is an anchor, too."""
     out = tmp_path / "refitted.safetensors"
-    arguments = ("--lambdas", 0.005, 0.02, "--steps", 3, "--crop-size", 64, "--batch-size", 2, "--out", out)
+    arguments = ("--lambdas", 0.0025, 0.01, 0.04, "--steps", 3, "--crop-size", 64, "--batch-size", 8, "--out", out)
     assert lic("refit", tiny_model_file, photograph_folder, *arguments, with_model=False) == 0
     assert out.exists()

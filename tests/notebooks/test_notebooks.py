@@ -34,6 +34,7 @@ def test_a_notebook_only_calls_what_it_imports(path):
 
 def test_a_notebook_runs_from_top_to_bottom(path, monkeypatch):
     """Its cells, which are plain Python, in this process: it has imported most of what they import."""
+    pytest.importorskip("ipykernel", reason="needs the extra notebooks (make test)")
     monkeypatch.chdir(FOLDER)
     monkeypatch.setattr(sys, "path", [*sys.path])
     names = {}

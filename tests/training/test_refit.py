@@ -12,13 +12,24 @@ from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.quantizer_objective import hard_objective, soft_objective
 from lic_jax.training.refit import encode, refit, start_quantizers
 from lic_jax.training.settings import SCHEDULES, RefitSettings
+from lic_jax.zoo.bundle import load_bundle
 
 LAMBDAS = (0.0025, 0.01, 0.04)
 
 
 @pytest.fixture(scope="module")
-def model(tiny_config):
-    return HyperpriorModel(tiny_config)
+def bundle(tiny_model_file):
+    return load_bundle(tiny_model_file)
+
+
+@pytest.fixture(scope="module")
+def model(bundle):
+    return HyperpriorModel(bundle.config)
+
+
+@pytest.fixture(scope="module")
+def params(bundle):
+    return bundle.params
 
 
 @pytest.fixture(scope="module")
@@ -27,36 +38,36 @@ def crops(photographs):
 
 
 @pytest.fixture(scope="module")
-def curve(model, tiny_params, crops):
+def curve(model, params, crops):
     settings = RefitSettings(steps=30)
-    return fit_rate_distortion_curve(model, tiny_params, crops, LAMBDAS, settings=settings)
+    return fit_rate_distortion_curve(model, params, crops, LAMBDAS, settings=settings)
 
 
 def pair(quantizers, index):
     return jax.tree.map(lambda leaf: leaf[index], quantizers)
 
 
-def test_a_refit_lowers_every_objective_and_so_do_its_rows(model, tiny_params, crops, curve):
+def test_a_refit_lowers_every_objective_and_so_do_its_rows(model, params, crops, curve):
     start = start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01)
-    before_bpp, before_mse = evaluate_quantizers(model, tiny_params, start, crops, LAMBDAS, 8)
-    after_bpp, after_mse = evaluate_quantizers(model, tiny_params, curve.quantizers, crops, LAMBDAS, 8)
+    before_bpp, before_mse = evaluate_quantizers(model, params, start, crops, LAMBDAS, 8)
+    after_bpp, after_mse = evaluate_quantizers(model, params, curve.quantizers, crops, LAMBDAS, 8)
     assert np.all(after_bpp + LAMBDAS * after_mse < before_bpp + LAMBDAS * before_mse)
     alike = curve.quantizers.replace(widening=None)
-    alike_bpp, alike_mse = evaluate_quantizers(model, tiny_params, alike, crops, LAMBDAS, 8)
+    alike_bpp, alike_mse = evaluate_quantizers(model, params, alike, crops, LAMBDAS, 8)
     assert np.all(after_bpp + LAMBDAS * after_mse < alike_bpp + LAMBDAS * alike_mse)
 
 
-def test_a_kept_hyper_quantizer_stays_uniform(model, tiny_params, crops):
+def test_a_kept_hyper_quantizer_stays_uniform(model, params, crops):
     settings = RefitSettings(lambdas=LAMBDAS[:1], hyper_quantizer="kept")
-    state, _ = run(model, tiny_params, settings, crops, 2)
+    state, _ = run(model, params, settings, crops, 2)
     start = start_quantizers(model.config, settings, 0.01)
     np.testing.assert_array_equal(state.quantizers.hyper_latent.thresholds, start.hyper_latent.thresholds)
     assert np.any(state.quantizers.latent.thresholds != start.latent.thresholds)
 
 
-def test_a_fitted_hyper_quantizer_learns(model, tiny_params, crops):
+def test_a_fitted_hyper_quantizer_learns(model, params, crops):
     settings = RefitSettings(lambdas=LAMBDAS[:1], latent_components=6, hyper_components=6, hyper_quantizer="fitted")
-    state, _ = run(model, tiny_params, settings, crops, 1)
+    state, _ = run(model, params, settings, crops, 1)
     start = start_quantizers(model.config, settings, 0.01)
     assert np.any(state.quantizers.hyper_latent.thresholds != start.hyper_latent.thresholds)
 
@@ -85,10 +96,10 @@ def test_fitted_quantizers_are_in_order(curve):
         assert np.all(np.diff(stack.thresholds, axis=-1) > 0)
 
 
-def test_many_together_are_each_alone(model, tiny_params, crops):
+def test_many_together_are_each_alone(model, params, crops):
     """Fitting K quantizers in one program gives what fitting each by itself gives, where β does not look at the gap."""
     settings = RefitSettings(lambdas=LAMBDAS, schedule="constant")
-    fit = lambda lambdas: run(model, tiny_params, dataclasses.replace(settings, lambdas=lambdas), crops, 3)[0]
+    fit = lambda lambdas: run(model, params, dataclasses.replace(settings, lambdas=lambdas), crops, 3)[0]
     together, alone = fit(LAMBDAS), fit(LAMBDAS[1:2])
     for one, of_many in zip(
         jax.tree.leaves(alone.quantizers), jax.tree.leaves(pair(together.quantizers, slice(1, 2))), strict=True
@@ -112,9 +123,9 @@ def test_a_symmetric_fit_treats_both_signs_alike(curve):
     np.testing.assert_allclose(latent.spacings, latent.spacings[:, ::-1], rtol=1e-5)
 
 
-def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
+def test_soft_decisions_become_hard_ones(model, params, crops):
     quantizers = pair(start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01), 1)
-    arguments = (tiny_params, quantizers, *encode(model, tiny_params, crops[:8]), 0.01)
+    arguments = (params, quantizers, *encode(model, params, crops[:8]), 0.01)
     hard = jax.jit(hard_objective, static_argnums=0)(model, *arguments)
     softly = jax.jit(soft_objective, static_argnums=0)
     gaps = []
@@ -126,15 +137,15 @@ def test_soft_decisions_become_hard_ones(model, tiny_params, crops):
 
 
 @pytest.mark.parametrize("lambdas", [LAMBDAS[:1], LAMBDAS])
-def test_the_analysis_runs_once_a_batch(model, tiny_params, crops, lambdas):
+def test_the_analysis_runs_once_a_batch(model, params, crops, lambdas):
     """However many quantizers: one first convolution, over the batch of 8 crops and not over K times as many."""
-    process = refit(model, tiny_params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
+    process = refit(model, params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
     program = str(jax.make_jaxpr(process.update)(process.init(), crops[:8]))
     first_convolutions = re.findall(r"f32\[(\d+),32,32,4\] = conv_general_dilated", program)
     assert first_convolutions == ["8"]
 
 
-def test_fixed_point_keeps_the_curve(model, tiny_params, crops, curve):
+def test_fixed_point_keeps_the_curve(model, params, crops, curve):
     latent, hyper_latent = in_fixed_point(curve.quantizers.replace(widening=None))
     for stack, quantizers in ((curve.quantizers.latent, latent), (curve.quantizers.hyper_latent, hyper_latent)):
         for index, quantizer in enumerate(quantizers):
@@ -143,8 +154,8 @@ def test_fixed_point_keeps_the_curve(model, tiny_params, crops, curve):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_begins_at_the_initial_inverse_temperature(model, tiny_params, schedule):
-    assert float(refit(model, tiny_params, RefitSettings(schedule=schedule), 0.01).init().beta) == 10
+def test_every_schedule_begins_at_the_initial_inverse_temperature(model, params, schedule):
+    assert float(refit(model, params, RefitSettings(schedule=schedule), 0.01).init().beta) == 10
 
 
 @pytest.mark.parametrize("lambdas", [(), (0.01, 0.005), (0.01, 0.01), (-1.0,)])
