@@ -51,9 +51,9 @@ def test_every_image_comes_out_as_from_an_array_of_its_own_size(model_and_variab
     rng = np.random.default_rng(1)
     blocks = [(9, 1), (10, 1), (9, 1)]  # one bucket of 10 × 1, a batch of two and one alone
     images = [rng.integers(0, 256, (1, 64 * rows, 64 * columns, 3), np.uint8) for rows, columns in blocks]
-    bucketed = Bucketed(function, 64, to_network_domain)
+    bucketed, alone = Bucketed(function, 64, to_network_domain), jax.jit(function)
     for image, outputs in zip(images, bucketed(variables, images), strict=True):
-        expected = jax.jit(function)(variables, to_network_domain(image))
+        expected = alone(variables, to_network_domain(image))
         for found, wanted in zip(outputs, expected, strict=True):
             assert found.shape == wanted.shape
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.max(np.abs(wanted)))

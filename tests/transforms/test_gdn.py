@@ -20,6 +20,7 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+@jax.jit
 def inverse_gdn(inputs, beta_root, gamma_root):
     return InverseGDN1().apply({"params": {"beta_root": beta_root, "gamma_root": gamma_root}}, inputs)
 
@@ -58,7 +59,7 @@ def test_beta_is_positive_and_gamma_is_not_negative_whatever_is_stored(beta_root
 
 def test_an_initial_inverse_gdn_is_the_identity_plus_a_tenth_of_the_square():
     inputs = random(5, 6)
-    found, _ = InverseGDN1().init_with_output(jax.random.key(0), inputs)
+    found, _ = jax.jit(InverseGDN1().init_with_output)(jax.random.key(0), inputs)
     np.testing.assert_allclose(found, inputs * (1 + 0.1 * np.abs(inputs)), rtol=1e-5)
 
 
