@@ -197,7 +197,7 @@ def test_the_other_commands(model_file, photographs, tmp_path, capsys):
     run("info", tmp_path / "a.lic", "--json")
     assert json.loads(capsys.readouterr().out)["segments"]["hyper_latent"] == 0
     run("complexity", model_file, "--json")
-    assert list(json.loads(capsys.readouterr().out)) == ["analysis", "synthesis"]
+    assert list(json.loads(capsys.readouterr().out)) == ["analysis", "synthesis", "encoding", "decoding"]
     run("complexity", model_file)
     rows = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows == ["analysis", "synthesis", "encoding", "decoding"]
