@@ -12,6 +12,7 @@ from lic_jax import bitstream, zoo
 from lic_jax.encoding import rate_control
 from lic_jax.encoding.objective import psnr_of
 from lic_jax.encoding.settings import MethodName, Report, Settings
+from lic_jax.entropy import coder as coders
 from lic_jax.entropy.coder import DEFAULT
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.one_shot import Analysed
@@ -79,6 +80,7 @@ class Codec(RefiningCodec):
         deadline = None if time_limit is None else time.perf_counter() + time_limit
         settings = Settings(iterations, method, time_limit, on_progress)
         settings.check()
+        coders.check(coder)
         analysed = self.analyse(image)
         highest_units = self._rate_units(self.bundle.highest_rate)
         if bpp is not None:
@@ -147,6 +149,7 @@ class Codec(RefiningCodec):
         rate_units = self._rate_units(rate)
         settings = Settings(iterations, method, time_limit, on_progress)
         settings.check()
+        coders.check(coder)
         batch = self._analyse(images)
         if time_limit is not None:
             settings = settings._replace(time_limit=max(time_limit - (time.perf_counter() - start), 1e-3))

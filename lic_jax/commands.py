@@ -228,7 +228,7 @@ def train(
 ) -> None:
     """Train an anchor; killed at any moment, the same command goes on where it was.
 
-    With --start, the model is that file's but for the flags that are given.
+    With --start, model and λ are that file's but for the flags that are given.
     """
     from lic_jax.training.loop import train_anchor
 
@@ -296,10 +296,10 @@ def _training_defaults(arguments: list[str]) -> AnchorSettings:
     start = parser.parse_known_args(arguments)[0].start
     if start in (None, "None"):
         return _ANCHOR
-    config = zoo.config_of(start)
+    config, rd_lambda = zoo.config_of(start), zoo.rd_lambda_of(start)
     if config.hyper_arithmetic == "integer":
         config = dataclasses.replace(config, hyper_arithmetic="float", hyper_synthesis_channels=())
-    return dataclasses.replace(_ANCHOR, model=config, start=start)
+    return dataclasses.replace(_ANCHOR, model=config, start=start, rd_lambda=rd_lambda)
 
 
 def run(arguments: list[str]) -> int:

@@ -45,7 +45,8 @@ def run_python():
         root = str(Path(__file__).parents[1])
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": "", "PYTHONPATH": root}
         if other_environment:
-            environment.pop("XLA_FLAGS", None)  # a jaxlib refuses the flags that another one has
+            refused = " --xla_cpu_use_fusion_emitters=false"  # by JAX 0.4.34
+            environment["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace(refused, "")
         environment |= settings
         command = [python, "-c", program, *map(str, arguments)]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)

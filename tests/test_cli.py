@@ -196,12 +196,15 @@ def test_what_needs_a_coder_that_is_not_installed_names_the_extra(
     assert "coder tfc" in capsys.readouterr().out
 
 
-def test_transcoding_keeps_the_image(lic, stream, tmp_path, capsys):
+def test_transcoding_keeps_the_image(lic, stream, photograph_folder, tmp_path, capsys):
     pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
     other, again = tmp_path / "other.lic", tmp_path / "again.lic"
     assert lic("transcode", stream, other, "--coder", "tfc") == 0
+    assert lic("compress", photograph_folder / "00.png", again, "--rate", 1, "--coder", "tfc") == 0
+    assert lic("info", again, with_model=False) == 0
+    assert "coder tfc" in capsys.readouterr().out
     assert lic("info", other, "--json", with_model=False) == 0
-    assert json.loads(capsys.readouterr().out.split("\n", 1)[1])["coder"] == "tfc"
+    assert json.loads(capsys.readouterr().out)["coder"] == "tfc"
     assert lic("transcode", other, again, "--coder", "constriction") == 0
     assert again.read_bytes() == stream.read_bytes()
     for path in (stream, other):

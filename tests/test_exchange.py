@@ -83,6 +83,6 @@ for method in sys.argv[3:]:
 def test_searches_work_with_64_bits(run_python, tiny_model_file, photographs, tmp_path):
     image, decoder = photographs[2], Decoder(load_bundle(tiny_model_file))
     np.save(tmp_path / "image.npy", image)
-    arguments = tiny_model_file, tmp_path / "image.npy", "rounding", "refinement", "sga"
+    arguments = tiny_model_file, tmp_path / "image.npy", "rounding", "sga"
     for line in run_python(SEARCHING, *arguments, JAX_ENABLE_X64="1").splitlines():
         assert decoder.decompress(bytes.fromhex(line)).shape == image.shape

@@ -93,10 +93,10 @@ def test_estimated_rates_are_bytes(codec, test_photographs):
     np.testing.assert_allclose(estimated_bytes(bundle, image), real, rtol=0.01)
 
 
-@pytest.mark.parametrize("rate", [0, 3, 6])
+@pytest.mark.parametrize("rate", [0, 4, 8])
 def test_the_two_coders_files_are_of_one_size(codec, test_photographs, rate):
-    """Within 0.2 %; all of Kodak: `benchmarks/coders.py`."""
+    """Within 0.2 % or, of small files, what a coder ends two segments with; all of Kodak: `benchmarks/coders.py`."""
     pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
     streams = [codec.compress(image, rate) for image in test_photographs]
     transcoded = [SymbolDecoder(codec.bundle).transcode(data, "tfc") for data in streams]
-    assert sum(map(len, transcoded)) == pytest.approx(sum(map(len, streams)), rel=0.002)
+    assert sum(map(len, transcoded)) == pytest.approx(sum(map(len, streams)), rel=0.002, abs=16 * len(streams))

@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.errors import LicError
 from lic_jax.model import model_of
 from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
@@ -73,14 +72,8 @@ def refit_anchor(
     Raises:
       LicError: the anchor or the folder cannot be used.
     """
-    tree, metadata = load_weights(zoo.path_of(anchor))
-    if "config" not in metadata or "rd_lambda" not in metadata:
-        raise LicError(f"{anchor} does not say what it was trained for; give weights written by `lic train`")
-    config = ModelConfig.from_json(metadata["config"])
-    try:
-        anchor_lambda = float(metadata["rd_lambda"])
-    except ValueError as error:
-        raise LicError(f"{anchor} is damaged (its λ is {metadata['rd_lambda']!r}); copy it again") from error
+    tree, _ = load_weights(zoo.path_of(anchor))
+    config, anchor_lambda = zoo.config_of(anchor), zoo.rd_lambda_of(anchor)
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
     if not config.is_exact:

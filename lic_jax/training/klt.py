@@ -97,8 +97,7 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
     """
     axes, spread = principal_axes(photographs, config.latent_channels, seed)
     step = optimal_step(rd_lambda)
-    params = {part: _copy(tree) for part, tree in params.items()}
-
+    params = _prior_start(params, config, spread / step)
     basis = axes.reshape(PATCH, PATCH, 3, config.latent_channels)
     if "linear" in params["analysis"]:
         params["analysis"]["linear"]["kernel"] = (basis / step).astype(np.float32)
@@ -107,10 +106,22 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
             last["kernel"] = np.zeros_like(last["kernel"])
     if config.synthesis in SHALLOW_SYNTHESES:
         _start_synthesis(params["synthesis"], config, basis * step)
+    return params
+
+
+def prior_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: float, seed: int) -> dict:
+    """The prior's share of `klt_start`, for a training whose transforms come from elsewhere."""
+    _, spread = principal_axes(photographs, config.latent_channels, seed)
+    return _prior_start(params, config, spread / optimal_step(rd_lambda))
+
+
+def _prior_start(params: dict, config: ModelConfig, spread: np.ndarray) -> dict:
+    """A copy whose prior expects latents of this spread."""
+    params = {part: _copy(tree) for part, tree in params.items()}
     if config.has_hyper_latent:
-        _start_scales(params["hyper_synthesis"], config, spread / step)
+        _start_scales(params["hyper_synthesis"], config, spread)
     else:
-        _start_densities(params["latent_prior"], spread / step)
+        _start_densities(params["latent_prior"], spread)
     return params
 
 

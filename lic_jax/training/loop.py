@@ -20,7 +20,7 @@ from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import initialize
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import TrainingState, begin_stage, started_from, take_step, training_stages, validate
-from lic_jax.training.klt import klt_start
+from lic_jax.training.klt import klt_start, prior_start
 from lic_jax.training.objective import RateDistortion, psnr
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.weights import anchor_metadata, save_weights
@@ -70,7 +70,8 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         stage = next(stage for stage in stages if step <= stage.last_step)
         state = checkpoint.restore(manager, step, begin_stage(stage, params))
     else:
-        params = klt_start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
+        start = prior_start if settings.start else klt_start
+        params = start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
         if settings.start:
             params = started_from(params, zoo.path_of(settings.start))
         state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))

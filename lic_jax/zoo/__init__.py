@@ -51,6 +51,19 @@ def config_of(model: str | Path) -> ModelConfig:
     return ModelConfig.from_json(metadata["config"])
 
 
+def rd_lambda_of(model: str | Path) -> float:
+    """The λ that a shipped model or a weights file was trained for, at quantization step 1.
+
+    Raises:
+      LicError: no such model, or it does not say.
+    """
+    path = path_of(model)
+    try:
+        return float(load_metadata(path)["rd_lambda"])
+    except (KeyError, ValueError) as error:
+        raise LicError(f"{path} does not say what λ it was trained for; give weights written by `lic train`") from error
+
+
 def name_of(fingerprint: bytes) -> str | None:
     """The shipped model with this fingerprint, or None."""
     for name in names():

@@ -6,6 +6,7 @@ in which a model calls these, and every shape is checked, so any channel counts 
 
 import functools
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,6 +130,9 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
             )
         for path, array in zip(slots, arrays[part].values(), strict=True):
             _place(params, path, array, shapes)
+    for name in prior:
+        if name not in shapes["hyper_prior"]:
+            raise unknown_name("array of the published prior", name, tuple(shapes["hyper_prior"]))
     for name, expected in shapes["hyper_prior"].items():
         if name not in prior:
             raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
@@ -144,14 +148,24 @@ def _slots(call: LayerCall) -> list[tuple[str, ...]]:
 
 
 def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.ndarray], shapes: dict) -> str:
-    """Names the first array that is missing or left over: the first whose shape is not that of its place."""
-    expected = [_at(shapes, path).shape for path in slots]
-    pairs = zip(expected, arrays.values(), strict=False)
-    first = next((place for place, (shape, array) in enumerate(pairs) if shape != array.shape), None)
-    first = min(len(slots), len(arrays)) if first is None else first
-    if len(arrays) < len(slots):
-        return f"there is none for {'/'.join(slots[first])}"
-    return f"{list(arrays)[first]} has no place"
+    """Names the first array that is missing or left over: the first that is not of its place's kind and shape.
+
+    A missing layer whose like comes next is missed at the last of these.
+    """
+    expected = [(_kind(path[-1]), _at(shapes, path).shape) for path in slots]
+    found = [(_kind(name), array.shape) for name, array in arrays.items()]
+    pairs = zip(expected, found, strict=False)
+    first = next((place for place, (slot, array) in enumerate(pairs) if slot != array), min(len(slots), len(arrays)))
+    if len(arrays) > len(slots):
+        return f"{list(arrays)[first]} has no place"
+    alike = first < len(slots) and expected[first] in expected[:first]
+    return f"there is none for {'/'.join(slots[first])}" + (", or for one before it of its shape" if alike else "")
+
+
+def _kind(name: str) -> str | None:
+    """What an array is to its layer, by the last part of its name that says so."""
+    kinds = re.findall("kernel|bias|beta|gamma", name)
+    return kinds[-1] if kinds else None
 
 
 def _at(tree: dict, path: tuple[str, ...]):

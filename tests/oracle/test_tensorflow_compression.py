@@ -122,8 +122,8 @@ def random_latents(rng, index):
 @A_FEW
 @ON_RANDOM_INPUTS
 def test_the_scale_tables_gaussian_bits(noisy, whole, seed):
-    """At indexes inside and outside of the table: a relative 1e-5 of all bits, and of a vector of five latents' but for
-    1e-4 bits: at the widest scales, 256, float32 has a mass of 0.0016 to a relative 4e-5.
+    """At indexes from the table's first to its last: a relative 1e-5 of all bits, and of a vector of five latents'
+    but for 1e-4 bits: at the widest scales, 256, float32 has a mass of 0.0016 to a relative 4e-5.
     """
     rng = np.random.default_rng(seed)
     tf.random.set_seed(seed)

@@ -112,6 +112,9 @@ def test_jax_and_numpy_give_the_same_integers_whatever_their_flags(bundle, expec
     assert found == 2 * [digest(*expected)]
 
 
+@pytest.mark.parametrize(
+    "trained", [("standard", "log_index"), ("jpeg_like", "log_scale")], indirect=True, ids=" ".join
+)
 def test_other_versions_give_the_same_integers_for_other_weights(trained, digests_elsewhere):
     config, _, params, latents = trained
     config, integers = to_integers(params["hyper_synthesis"], config, latents)

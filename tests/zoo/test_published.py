@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr
 
+from lic_jax import cli
 from lic_jax.codec import Codec
 from lic_jax.decoder import Decoder
 from lic_jax.entropy.gaussian import scale_of_index
 from lic_jax.errors import LicError
+from lic_jax.evaluation.metrics import psnr
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.one_shot import pad_to_multiple
 from lic_jax.training.deployment import in_fixed_point
@@ -24,6 +26,7 @@ from lic_jax.transforms.integer import integer_hyper_synthesis, to_integers
 from lic_jax.transforms.layers import layer_calls
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.published import load_published, params_in_order, published_config
+from lic_jax.zoo.weights import anchor_metadata, load_weights, save_weights
 
 NAMES = ("cnn_jpeg_like", "elic_two_layer_res")
 
@@ -123,6 +126,27 @@ def test_a_published_model_is_a_codec_once_its_hyper_synthesis_is_in_integers(re
     np.testing.assert_array_equal(symbols, quantizer.symbols(analysed.latent - mean, index.astype(int)))
 
 
+def test_a_published_model_is_trained_on_refitted_and_codes(
+    reference, photographs, photograph_folder, tmp_path, training_works
+):
+    """What `lic import` writes: the arrays are these (`test_training_folder`)."""
+    config, params = load_published(reference / "elic_two_layer_res.npz")
+    save_weights(tmp_path / "imported.safetensors", params, anchor_metadata(config, 0.02))
+    steps = ("--steps", "1", "--hyperprior-steps", "1", "--crop-size", "64", "--batch-size", "2")
+    start = ("--start", tmp_path / "imported.safetensors")
+    assert cli.main(list(map(str, ("train", photograph_folder, "--out", tmp_path / "run", *start, *steps)))) == 0
+    anchor, model = tmp_path / "run" / "anchor.safetensors", tmp_path / "model.safetensors"
+    trained, metadata = load_weights(anchor)
+    assert float(metadata["rd_lambda"]) == 0.02
+    moved = jax.tree.map(lambda new, old: np.max(np.abs(new - old)), trained, params)
+    assert 0 < max(jax.tree.leaves(moved)) < 1e-2
+    refit = ("--lambdas", "0.02", "--steps", "1", "--crop-size", "64", "--batch-size", "2")
+    assert cli.main(list(map(str, ("refit", anchor, photograph_folder, "--out", model, *refit)))) == 0
+    codec = Codec(load_bundle(model))
+    image = codec.decompress(codec.compress(photographs[0], 0))
+    assert psnr(image, photographs[0]) > 20
+
+
 def test_any_published_transforms_have_a_configuration():
     config = published_config(
         {
@@ -164,8 +188,8 @@ def test_arrays_in_the_order_of_the_signal_path_load(analysis, synthesis, hyper_
     config, rng = published_config(description), np.random.default_rng(0)
     model, image = HyperpriorModel(config), jnp.zeros((1, 64, 64, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    arrays = {}
-    for call in layer_calls(model.init, jax.random.key(0), image):
+    calls, arrays = layer_calls(model.init, jax.random.key(0), image), {}
+    for call in calls:
         of_layer = functools.reduce(dict.__getitem__, call.path, shapes)
         for name in sorted(of_layer, key=["kernel", "bias", "beta_root", "gamma_root"].index):
             part = f"weights/{call.path[0]}"
@@ -179,8 +203,8 @@ def test_arrays_in_the_order_of_the_signal_path_load(analysis, synthesis, hyper_
     assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
     for part in ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis"):
         in_order = [array for name, array in arrays.items() if name.startswith(f"weights/{part}/")]
-        calls = [call for call in layer_calls(model.init, jax.random.key(0), image) if call.path[0] == part]
-        for call, array in ((calls[0], in_order[0]), (calls[-1], in_order[-2])):
+        of_part = [call for call in calls if call.path[0] == part]
+        for call, array in ((of_part[0], in_order[0]), (of_part[-1], in_order[-2])):
             np.testing.assert_array_equal(functools.reduce(dict.__getitem__, call.path, params)["kernel"], array)
 
 

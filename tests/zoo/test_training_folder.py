@@ -142,6 +142,8 @@ def test_an_unknown_weight_is_named(training, name):
     ("missing", "message"),
     [
         ("_analysis/layer_with_weights-1/bias", "none for analysis/convolution_1/bias"),
+        ("_analysis/layer_with_weights-2/bias", "none for analysis/convolution_2/bias"),
+        ("_synthesis/base_conv/bias", "none for synthesis/layer_0/bias"),
         ("_synthesis/out_conv/bias", "none for synthesis/layer_1/bias"),
         ("_prior/_base/_factors/1", "the published prior has no factor_1"),
     ],
@@ -150,6 +152,21 @@ def test_a_missing_weight_is_named(training, missing, message):
     folder, weights = training
     del weights[missing]
     with pytest.raises(LicError, match=message):
+        load_training(folder)
+
+
+def test_a_missing_layer_among_others_alike_is_missed_where_they_end(training):
+    folder, weights = training
+    for name in ("kernel", "bias"):
+        del weights[f"_analysis/layer_with_weights-1/{name}"]
+    with pytest.raises(LicError, match="none for analysis/convolution_2/kernel, or for one before it of its shape"):
+        load_training(folder)
+
+
+def test_a_density_too_many_is_named(training):
+    folder, weights = training
+    weights["_prior/_base/_factors/2"] = np.ones((LATENTS, 1, 1), np.float32)
+    with pytest.raises(LicError, match="array of the published prior 'factor_2' is unknown"):
         load_training(folder)
 
 
