@@ -187,7 +187,7 @@ def draw(rows: list[CostPoint], path: Path, rd_lambda: float, caption: str) -> N
     costs = [row.decoding_flops for row in dots.values()]
     axes.set(xscale="log", xlabel="decoding, FLOPs per pixel (multiply and add counted apart)")
     if costs:
-        axes.set_xlim(min(costs) / 1.5, max(costs) * 4)
+        axes.set_xlim(min(costs) / 1.5, max(costs) * 9)
     write_labels(axes, labels)
     axes.set(ylabel=f"bpp + {rd_lambda:g}·MSE, against JPEG's in %")
     axes.set_title(caption, fontsize=9)
