@@ -39,6 +39,7 @@ class ModelConfig:
     Attributes:
       analysis: one of `ANALYSES`.
       analysis_channels: widths of the analysis' three hidden convolutions.
+      analysis_kernel: kernel size of the analysis' four convolutions.
       block_transform: whether a linear 16×16 block transform stands beside the analysis; the KLT start needs it.
       latent_channels: C.
       prior: one of `PRIORS`. "hyperprior" sends a hyper latent that says each latent's mean and scale; "factorized" is
@@ -61,6 +62,7 @@ class ModelConfig:
 
     analysis: str = "cnn"
     analysis_channels: tuple[int, ...] = (48, 96, 128)
+    analysis_kernel: int = 5
     block_transform: bool = True
     latent_channels: int = 320
     prior: str = "hyperprior"
@@ -104,7 +106,7 @@ class ModelConfig:
             "synthesis_kernels": len(self._published_kernels) if self.synthesis_kernels else 0,
         }
         channels = ("latent_channels", "hyper_channels")[: 1 + self.has_hyper_latent]
-        for name in (*channels, *counts):
+        for name in (*channels, "analysis_kernel", *counts):
             value = getattr(self, name)
             values = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(item, int) and 1 <= item <= _WIDEST for item in values):

@@ -42,7 +42,7 @@ def _analysis(config: ModelConfig) -> nn.Module:
     if config.analysis == "linear":
         return LinearAnalysis(config.latent_channels)
     kind = _ANALYSES[config.analysis]
-    return kind(config.latent_channels, config.analysis_channels[:3], block_transform=config.block_transform)
+    return kind(config.latent_channels, config.analysis_channels[:3], config.analysis_kernel, config.block_transform)
 
 
 def _hyper_synthesis(config: ModelConfig) -> nn.Module:

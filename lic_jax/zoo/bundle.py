@@ -21,7 +21,7 @@ from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, 
 RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
 """The weights that a receiver computes with, where a model has them."""
 
-_SENDER_ENTRIES = ("analysis", "analysis_channels", "block_transform", "hyper_input")
+_SENDER_ENTRIES = ("analysis", "analysis_channels", "analysis_kernel", "block_transform", "hyper_input")
 """What of a configuration concerns the sender alone."""
 
 _BIN_EDGES_ENTRY = "bin_edges"

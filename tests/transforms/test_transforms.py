@@ -83,13 +83,18 @@ SYNTHESES = ("jpeg_like", "two_layer", "two_layer_residual", "cnn", "gdn", "elic
 def test_any_transforms_make_a_model_that_travels_as_json(analysis, synthesis):
     config = ModelConfig(
         **{**SETTINGS, "analysis_channels": (4, 6, 8)},
+        analysis_kernel=3,
         analysis=analysis,
         synthesis=synthesis,
         synthesis_channels=(12, 8, 6),
         hyper_synthesis="jpeg_like",
     )
     assert ModelConfig.from_json(config.to_json()) == config
-    assert shape_of(HyperpriorModel(config), 1, 64, 64, 3) == (1, 64, 64, 3)
+    model = HyperpriorModel(config)
+    assert shape_of(model, 1, 64, 64, 3) == (1, 64, 64, 3)
+    if analysis != "linear":
+        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
+        assert shapes["analysis"]["convolution_0"]["kernel"].shape == (3, 3, 3, 4)
 
 
 def test_a_layers_width_is_what_the_design_says():
