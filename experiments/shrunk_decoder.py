@@ -84,7 +84,7 @@ def draw(curves: dict[str, list[MeasuredPoint]], jpeg: list[ReferencePoint], pat
     if visible:
         axes.plot([p.bpp for p in visible], [p.psnr_db for p in visible], ":", color="0.5")
         labels.append(Label(widest, visible[-1].psnr_db, "JPEG 4:4:4", "0.5"))
-    axes.set(xlim=(0, widest * 1.6), ylim=(low, high))
+    axes.set(xlim=(0, widest * 1.75), ylim=(low, high))
     write_labels(axes, labels)
     axes.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
     axes.set_title("Equal steps and crops; two-layer starts at the KLT, the deep ones at random", fontsize=10)
