@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/refit.py
 	$(BIN)/python benchmarks/stanh.py
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/iterative_encoding.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -7,10 +7,11 @@ is compared are real files.
     python experiments/iterative_encoding.py PHOTOGRAPHS --published published_rd.csv
     python experiments/iterative_encoding.py PHOTOGRAPHS --count 4 --crop 256 --rates 0 2 4 6 --sga 50 200
 
-writes results/iterative_encoding.csv, a row a search and rate, and results/iterative_encoding.png, the BD-rate of every
-search against one shot over the seconds that an image takes. With published points the picture has the gain of SGA on
-the published two-layer model beside (Yang & Mandt, ICCV 2023; 3,000 steps). What is measured lies in
-runs/iterative_encoding, a file an image and search: killed, the same command goes on from there.
+writes results/iterative_encoding.csv, a row a search and rate, and results/iterative_encoding.png: the BD-rate of every
+search against one shot over the seconds that an image takes, and the curves. With published points the picture has
+those of the published two-layer model with and without SGA beside (Yang & Mandt, ICCV 2023; all of Kodak, 3,000
+steps). What is measured lies in runs/iterative_encoding, a file an image and search: killed, the same command goes on
+from there.
 """
 
 import csv
@@ -19,6 +20,7 @@ import io
 import itertools
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +28,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from command import run
-from drawing import Label, light_grid, save_picture, write_labels
+from drawing import light_grid, save_picture
+from jaxtyping import Float
+from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from lic_jax import zoo
@@ -37,11 +41,18 @@ from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.files import make_folder, read_bytes
 from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.training.deployment import in_fixed_point
+from lic_jax.training.refit import start_quantizers
+from lic_jax.training.settings import RefitSettings
+from lic_jax.zoo.bundle import Bundle
 
 ONE_SHOT = "one shot"
 PUBLISHED = "shallow-ntc two-layer synthesis"
 PUBLISHED_SGA = "shallow-ntc two-layer synthesis + SGA"
 PUBLISHED_SET = "kodak"
+
+TIMED = 30
+"""So many iterations are timed as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +66,8 @@ class Settings:
       crop: side of the central square that is coded; the whole photograph if 0.
       rates: at least four, for a BD-rate; by default the fitted ones.
       rounding, refinement, sga: the iterations of each search.
+      uniform: whether uniform quantizers, with the step of each rate's λ, stand in for the fitted ones: what a search
+        gains over plain rounding.
       published: a CSV of published rate–distortion points.
       folder: where measurements are kept.
       out: the folder of the CSV and the picture.
@@ -68,6 +81,7 @@ class Settings:
     rounding: tuple[int, ...] = (1, 3)
     refinement: tuple[int, ...] = (10, 30)
     sga: tuple[int, ...] = (50, 200, 500, 1000, 3000)
+    uniform: bool = False
     published: Path | None = None
     folder: Path = Path("runs/iterative_encoding")
     out: Path = Path("results")
@@ -78,6 +92,10 @@ class Settings:
         return [Search(ONE_SHOT, 0), *(Search(name, steps) for name in names for steps in getattr(self, name))]
 
 
+Curve = Float[np.ndarray, "points 2"]
+"""bpp and PSNR in dB of each point."""
+
+
 class Search(NamedTuple):
     """A method and how many iterations it has."""
 
@@ -86,17 +104,19 @@ class Search(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One image after one search at one rate; `objective` is bpp + λ·MSE, the time all of encoding."""
+    """One image after one search at one rate; `objective` is bpp + λ·MSE."""
 
     rate: float
     bpp: float
     psnr_db: float
     objective: float
-    encode_s: float
 
 
 class Row(NamedTuple):
-    """A row of iterative_encoding.csv: means over the images. `bd_rate_percent` is the search's, against one shot."""
+    """A row of iterative_encoding.csv: means over the images.
+
+    `encode_s` is `seconds_of` the search, `bd_rate_percent` the whole curve's against one shot.
+    """
 
     method: str
     iterations: int
@@ -116,7 +136,7 @@ def photographs(settings: Settings) -> dict[str, RGB]:
     """
     paths = image_paths(settings.images)
     chosen = np.linspace(0, len(paths) - 1, min(settings.count or len(paths), len(paths))).round().astype(int)
-    return {paths[index].stem: _cropped(read_image(paths[index]), paths[index], settings.crop) for index in chosen}
+    return {paths[index].name: _cropped(read_image(paths[index]), paths[index], settings.crop) for index in chosen}
 
 
 def _cropped(image: RGB, path: Path, side: int) -> RGB:
@@ -126,6 +146,13 @@ def _cropped(image: RGB, path: Path, side: int) -> RGB:
         raise LicError(f"{path} is smaller than a crop of {side} pixels; lower --crop")
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def with_uniform_quantizers(bundle: Bundle) -> Bundle:
+    """A model with uniform quantizers, each with the step that is best at high rate for its λ."""
+    settings = RefitSettings(lambdas=bundle.lambdas, row_knots=0)
+    latent, hyper_latent = in_fixed_point(start_quantizers(bundle.config, settings, bundle.rd_lambda))
+    return dataclasses.replace(bundle, latent_quantizers=latent, hyper_quantizers=hyper_latent, fingerprint=b"unif")
 
 
 def measured(settings: Settings, codec: Codec, name: str, image: RGB, search: Search, rates) -> list[Measurement]:
@@ -145,37 +172,63 @@ def _read(path: Path) -> list[Measurement]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [Measurement(*map(float, row.values())) for row in csv.DictReader(file)]
+        return [Measurement(*(float(row[name]) for name in Measurement._fields)) for row in csv.DictReader(file)]
 
 
 def measure(codec: Codec, image: RGB, search: Search, rate: float) -> Measurement:
     """Compresses and decompresses an image."""
-    start = time.perf_counter()
-    if search.method == ONE_SHOT:
-        data = codec.compress(image, rate)
-    else:
-        data = codec.compress(image, rate, iterations=search.iterations, method=search.method)
-    seconds = time.perf_counter() - start
+    data = compress(codec, image, search, rate)
     decoded = codec.decompress(data)
     bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
     rd_lambda = codec.bundle.rd_lambda_at(codec.bundle.rate_units(rate))
     objective = bpp + rd_lambda * mean_squared_error(decoded, image)
-    return Measurement(rate, bpp, psnr(decoded, image), objective, seconds)
+    return Measurement(rate, bpp, psnr(decoded, image), objective)
 
 
-def rows_of(curves: dict[Search, list[list[Measurement]]]) -> list[Row]:
-    """Means over the images of each search, [image][rate], and its BD-rate."""
+def compress(codec: Codec, image: RGB, search: Search, rate: float) -> bytes:
+    """The image's stream."""
+    if search.method == ONE_SHOT:
+        return codec.compress(image, rate)
+    return codec.compress(image, rate, iterations=search.iterations, method=search.method)
+
+
+def seconds_of(codec: Codec, image: RGB, method: str, counts: Sequence[int], rate: float) -> dict[Search, float]:
+    """How long an image takes, all of encoding, warm, with each number of a method's iterations.
+
+    More than `TIMED` of them, which all take the same, are told from the time of twice so many: nobody waits for
+    thousands, and all times are of one moment, whenever the rest was measured.
+    """
+
+    def timed(iterations: int) -> float:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            compress(codec, image, Search(method, iterations), rate)
+            times.append(time.perf_counter() - start)
+        return float(np.median(times))
+
+    compress(codec, image, Search(method, min((*counts, 1))), rate)
+    seconds = {count: timed(count) for count in counts if count <= TIMED}
+    longer = [count for count in counts if count > TIMED]
+    if longer:
+        few, more = timed(TIMED), timed(2 * TIMED)
+        seconds |= {count: few + (count - TIMED) * (more - few) / TIMED for count in longer}
+    return {Search(method, count): seconds[count] for count in counts}
+
+
+def rows_of(curves: dict[Search, list[list[Measurement]]], seconds: dict[Search, float]) -> list[Row]:
+    """Means over the images of each search, [image][rate], its seconds and its BD-rate."""
     means = {search: np.mean(np.array(of_search), axis=0) for search, of_search in curves.items()}
     reference = means[Search(ONE_SHOT, 0)]
     rows = []
     for search, curve in means.items():
         gain = 0.0 if search.method == ONE_SHOT else _bd_rate(curve[:, 1:3], reference[:, 1:3])
-        rows += [Row(*search, *point, gain) for point in curve.tolist()]
+        rows += [Row(*search, *point, seconds[search], gain) for point in curve.tolist()]
     return rows
 
 
-def _bd_rate(curve: np.ndarray, reference: np.ndarray) -> float:
-    """In percent, of [point, (bpp, PSNR)]; NaN where it is not defined."""
+def _bd_rate(curve: Curve, reference: Curve) -> float:
+    """In percent; NaN where it is not defined."""
     try:
         return bd_rate(*curve.T, *reference.T)
     except LicError as error:
@@ -183,8 +236,8 @@ def _bd_rate(curve: np.ndarray, reference: np.ndarray) -> float:
         return math.nan
 
 
-def published_gain(path: Path) -> float:
-    """The BD-rate in percent of SGA on the published two-layer model, against the same without.
+def published_curves(path: Path) -> tuple[Curve, Curve]:
+    """bpp and PSNR of the published two-layer model, and of the same with SGA.
 
     Raises:
       LicError: not a table that has both.
@@ -192,67 +245,97 @@ def published_gain(path: Path) -> float:
     try:
         table = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
         plain, searched = (
-            [
-                (float(row["bpp"]), float(row["psnr_db"]))
-                for row in table
-                if row["codec"] == codec and row["dataset"] == PUBLISHED_SET
-            ]
+            np.array(
+                [
+                    (float(row["bpp"]), float(row["psnr_db"]))
+                    for row in table
+                    if row["codec"] == codec and row["dataset"] == PUBLISHED_SET
+                ]
+            )
             for codec in (PUBLISHED, PUBLISHED_SGA)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise LicError(f"{path} is no table of dataset, codec, bpp, psnr_db ({error!r}); give another") from error
-    if not plain or not searched:
+    if not len(plain) or not len(searched):
         raise LicError(f"{path} lacks {PUBLISHED!r} with and without SGA on {PUBLISHED_SET}; give another")
-    return bd_rate(*zip(*searched, strict=True), *zip(*plain, strict=True))
+    return plain, searched
 
+
+NAMES = {"sga": "SGA"}
 
 STYLES = {ONE_SHOT: ("s", "0.35"), "rounding": ("^", "0.35"), "refinement": ("D", "0.35"), "sga": ("o", "tab:blue")}
 
 
-def draw(rows: list[Row], path: Path, published: float | None, caption: str) -> None:
+def draw(rows: list[Row], path: Path, published: tuple[Curve, Curve] | None, caption: str) -> None:
+    """The gain over the time, and the curves."""
+    figure, (of_gain, of_curves) = plt.subplots(1, 2, figsize=(12.4, 4.8), gridspec_kw={"wspace": 0.2})
+    _draw_gains(of_gain, rows, published)
+    _draw_curves(of_curves, rows, published)
+    of_gain.set_title(caption, fontsize=10)
+    save_picture(figure, path)
+
+
+def _draw_gains(axes: Axes, rows: list[Row], published: tuple[Curve, Curve] | None) -> None:
     """BD-rate against the seconds an image takes, a line a method."""
-    figure, axes = plt.subplots(figsize=(7.6, 4.6))
-    labels = []
     for method, of_method in itertools.groupby(rows, key=lambda row: row.method):
         marker, color = STYLES[method]
         own = list(of_method)
         points = {row.iterations: row.bd_rate_percent for row in own}
-        seconds = [np.mean([row.encode_s for row in own if row.iterations == steps]) for steps in points]
+        seconds = list({row.iterations: row.encode_s for row in own}.values())
         axes.plot(seconds, list(points.values()), marker=marker, color=color, linewidth=1.6)
         for x, (steps, gain) in zip(seconds, points.items(), strict=True):
-            text = method if method == ONE_SHOT else f"{method.upper() if method == 'sga' else method}, {steps:,}"
-            labels.append(Label(x, gain, text, color))
+            text = method if method == ONE_SHOT else f"{NAMES.get(method, method)}, {steps:,}"
+            side = 1 if method == "sga" else -1  # the two rows of labels keep out of each other's way
+            axes.annotate(
+                text, (x, gain), (4 * side, 4 * side), textcoords="offset points", rotation=30, rotation_mode="anchor",
+                ha="left" if side > 0 else "right", va="bottom" if side > 0 else "top", fontsize=8, color=color,
+            )  # fmt: skip
     if published is not None:
-        axes.axhline(published, color="0.6", linestyle=":")
+        gain = _bd_rate(published[1], published[0])
+        axes.axhline(gain, color="tab:orange", linestyle=":")
         axes.annotate(
-            "published: SGA on the two-layer model, Kodak", (0, published), (4, 4), textcoords="offset points",
-            xycoords=("axes fraction", "data"), fontsize=8, color="0.45",
+            "published, 3,000 steps of SGA", (0, gain), (4, 4), textcoords="offset points",
+            xycoords=("axes fraction", "data"), fontsize=8, color="tab:orange",
         )  # fmt: skip
     axes.set(xscale="log", xlabel="seconds to encode an image", ylabel="BD-rate against one shot in %")
-    axes.set_title(caption, fontsize=9)
-    axes.margins(x=0.25, y=0.12)
+    axes.margins(x=0.2, y=0.12)
     light_grid(axes)
-    write_labels(axes, labels)
-    save_picture(figure, path)
+
+
+def _draw_curves(axes: Axes, rows: list[Row], published: tuple[Curve, Curve] | None) -> None:
+    """One shot and the longest search; the published model with and without SGA."""
+    *_, last = rows
+    longest = f"{NAMES.get(last.method, last.method)}, {last.iterations:,}"
+    curves = {ONE_SHOT: (ONE_SHOT, 0, "s--"), longest: (*last[:2], "o-")}
+    for label, (method, iterations, style) in curves.items():
+        own = [(row.bpp, row.psnr_db) for row in rows if (row.method, row.iterations) == (method, iterations)]
+        axes.plot(*zip(*own, strict=True), style, color=STYLES[method][1], label=f"ours, {label}")
+    for curve, (style, label) in zip(published or (), (("--", "two-layer"), ("-", "two-layer + SGA")), strict=False):
+        axes.plot(*curve.T, style, color="tab:orange", label=f"published {label}, all of Kodak")
+    axes.set(xlabel="bpp (files)", ylabel="PSNR in dB")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    light_grid(axes)
 
 
 def main(settings: Settings) -> None:
     make_folder(settings.folder)
     make_folder(settings.out)
-    published = None if settings.published is None else published_gain(settings.published)
+    published = None if settings.published is None else published_curves(settings.published)
     codec = load(settings.model)
+    if settings.uniform:
+        codec = Codec(with_uniform_quantizers(codec.bundle))
     rates = settings.rates or tuple(float(rate) for rate in range(codec.bundle.highest_rate + 1))
     images = photographs(settings)
-    sizes_seen = set()
     curves: dict[Search, list[list[Measurement]]] = {}
     for search in tqdm(settings.searches(), desc="searches"):
         curves[search] = []
         for name, image in tqdm(images.items(), desc=f"{search.method} {search.iterations}", unit="image", leave=False):
-            if (search.method, image.shape) not in sizes_seen:
-                sizes_seen.add((search.method, image.shape))
-                measure(codec, image, search._replace(iterations=min(search.iterations, 1)), rates[0])
             curves[search].append(measured(settings, codec, name, image, search, rates))
-    rows = rows_of(curves)
+    first, middle = next(iter(images.values())), rates[len(rates) // 2]
+    seconds: dict[Search, float] = {}
+    for method, of_method in itertools.groupby(tqdm(curves, desc="times"), key=lambda search: search.method):
+        seconds |= seconds_of(codec, first, method, [search.iterations for search in of_method], middle)
+    rows = rows_of(curves, seconds)
     write_csv(settings.out / "iterative_encoding.csv", rows)
     what = f"{len(images)} photographs" + (f", crops of {settings.crop} pixels" if settings.crop else "")
     draw(rows, settings.out / "iterative_encoding.png", published, f"{what}: real files at {len(rates)} rates")
@@ -261,11 +344,10 @@ def main(settings: Settings) -> None:
     for search in curves:
         own = [row for row in rows if (row.method, row.iterations) == search]
         objective = np.mean([a.objective / b.objective - 1 for a, b in zip(own, one_shot, strict=True)])
-        seconds = np.mean([row.encode_s for row in own])
         name = f"{search.method} {search.iterations or ''}"
-        print(f"{name:20} {own[0].bd_rate_percent:+9.2f}  {100 * objective:+11.2f}  {seconds:16.2f}")
+        print(f"{name:20} {own[0].bd_rate_percent:+9.2f}  {100 * objective:+11.2f}  {seconds[search]:16.2f}")
     if published is not None:
-        print(f"published, SGA on the two-layer model: {published:+.2f} %")
+        print(f"published, SGA on the two-layer model: {_bd_rate(published[1], published[0]):+.2f} %")
     print(f"{settings.out / 'iterative_encoding.csv'} and {settings.out / 'iterative_encoding.png'} written")
 
 

@@ -1,12 +1,14 @@
 """The README's picture, from the measurements in results/: Kodak, our codec beside JPEG and WebP.
 
 lic evaluate KODAK --csv results/kodak.csv
+lic evaluate KODAK --model small --csv results/kodak_small.csv
 python experiments/plot_kodak.py --kodak KODAK     # measures JPEG and WebP into results/kodak_reference.csv first
 python experiments/plot_kodak.py                   # draws from the CSVs alone
 """
 
 import csv
 import dataclasses
+import itertools
 from pathlib import Path
 
 from command import run
@@ -15,6 +17,9 @@ from rd_curve import CurvePoint, draw, print_bd_rates, reference_curves
 from lic_jax.evaluation.codec import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import is_monotone
 from lic_jax.images import image_paths, read_image
+
+MODELS = {"lic_jax": "kodak.csv", "small": "kodak_small.csv"}
+"""The tables of the shipped models; the first one's is the curve."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +35,15 @@ class Settings:
     results: Path = Path("results")
 
 
-def our_points(path: Path) -> list[CurvePoint]:
-    """The means that `lic evaluate` wrote."""
+def our_points(path: Path, codec: str) -> list[CurvePoint]:
+    """The means that `lic evaluate` wrote of a model."""
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["image"] == MEAN]
     points = []
     for row in rows:
         rate = float(row["rate"])
         kind = "fitted" if rate == round(rate) else "interpolated"
-        points.append(CurvePoint("lic_jax", kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
+        points.append(CurvePoint(codec, kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
     return points
 
 
@@ -56,13 +61,14 @@ def main(settings: Settings) -> None:
     if settings.kodak is not None:
         photographs = {path.name: read_image(path) for path in image_paths(settings.kodak)}
         write_csv(reference, reference_curves(photographs))
-    ours = our_points(settings.results / "kodak.csv")
-    points = ours + reference_points(reference)
+    models = {codec: our_points(settings.results / table, codec) for codec, table in MODELS.items()}
+    points = [*reference_points(reference), *itertools.chain.from_iterable(models.values())]
     draw(points, settings.results / "kodak.png", "Kodak: one model, every rate")
-    rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]
-    monotone = "strictly monotone" if is_monotone(rates, quality) else "NOT monotone"
-    print(f"{len(ours)} points from {min(rates):.3f} to {max(rates):.3f} bpp, {monotone}")
-    print_bd_rates(points)
+    for codec, ours in models.items():
+        rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]
+        monotone = "strictly monotone" if is_monotone(rates, quality) else "NOT monotone"
+        print(f"{codec}: {len(ours)} points from {min(rates):.3f} to {max(rates):.3f} bpp, {monotone}")
+        print_bd_rates(points, codec)
 
 
 if __name__ == "__main__":

@@ -148,13 +148,21 @@ def reference_curves(photographs: dict[str, RGB]) -> list[CurvePoint]:
     return points
 
 
+OTHERS = {
+    "webp": ("--", "0.45", "WebP"),
+    "jpeg": (":", "0.45", "JPEG 4:4:4"),
+    "small": ("-.", "tab:blue", "lic_jax, the model small"),
+}
+"""How curves beside our own are drawn: line, colour, label."""
+
+
 def draw(points: list[CurvePoint], path: Path, title: str) -> None:
     """Rate against PSNR, readable in greyscale."""
     figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
-    for codec, style in (("webp", "--"), ("jpeg", ":")):
+    for codec, (style, color, label) in OTHERS.items():
         curve = sorted((point.bpp, point.psnr_db) for point in points if point.codec == codec)
-        label = {"webp": "WebP", "jpeg": "JPEG 4:4:4"}[codec]
-        axes.plot(*zip(*curve, strict=True), style, color="0.45", linewidth=1.6, label=label)
+        if curve:
+            axes.plot(*zip(*curve, strict=True), style, color=color, linewidth=1.6, label=label)
     ours = sorted((point.bpp, point.psnr_db, point.kind) for point in points if point.codec == "lic_jax")
     axes.plot([bpp for bpp, _, _ in ours], [psnr for _, psnr, _ in ours], "-", color="tab:blue", linewidth=1.8)
     for kind, face, label in (
@@ -183,17 +191,17 @@ def table(points: list[CurvePoint]) -> str:
     return "\n".join(lines)
 
 
-def print_bd_rates(points: list[CurvePoint]) -> None:
-    """Prints the BD-rate of our curve against each reference codec, where there is one."""
+def print_bd_rates(points: list[CurvePoint], ours: str = "lic_jax") -> None:
+    """Prints the BD-rate of one of our curves against each reference codec, where there is one."""
     curve = {
         codec: np.array([(point.bpp, point.psnr_db) for point in points if point.codec == codec]).T
-        for codec in ("lic_jax", *CLASSICAL)
+        for codec in (ours, *CLASSICAL)
     }
     for codec in CLASSICAL:
         try:
-            print(f"BD-rate against {codec}: {bd_rate(*curve['lic_jax'], *curve[codec]):+.1f} %")
+            print(f"{ours}: BD-rate against {codec} {bd_rate(*curve[ours], *curve[codec]):+.1f} %")
         except LicError as error:
-            print(f"BD-rate against {codec}: undefined ({error})")
+            print(f"{ours}: BD-rate against {codec} undefined ({error})")
 
 
 def main(settings: Settings) -> None:

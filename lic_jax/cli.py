@@ -17,20 +17,25 @@ from lic_jax.bitstream import CODERS
 from lic_jax.errors import LicError
 
 
-def decompress(stream: Path, image: Path, model: str = "default") -> None:
+def decompress(stream: Path, image: Path, model: str | None = None) -> None:
     """Decompress a stream to an image."""
-    from lic_jax import bitstream
     from lic_jax.files import read_bytes
     from lic_jax.images import check_image_path, write_image
 
     check_image_path(image)
     data = read_bytes(stream)
-    with _naming(stream):
-        bitstream.unpack(data)
-    decoder = _decoder(model)
+    decoder = _decoder(model or _model_of(stream, data))
     with _naming(stream):
         pixels = decoder.decompress(data)
     write_image(image, pixels)
+
+
+def _model_of(stream: Path, data: bytes) -> str:
+    """The shipped model that made a stream; the default one where none did, which then says so."""
+    from lic_jax import bitstream, zoo
+
+    with _naming(stream):
+        return zoo.name_of(bitstream.unpack(data).fingerprint) or zoo.DEFAULT
 
 
 def _decoder(model: str):
@@ -91,7 +96,7 @@ def info(stream: Path, as_json: bool = False) -> None:
     print("segments: " + ", ".join(f"{name} {size:,} bytes" for name, size in facts["segments"].items()))
 
 
-def transcode(stream: Path, transcoded: Path, coder: str, model: str = "default") -> None:
+def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = None) -> None:
     """Change the coder of a stream; its symbols, and so the image, stay as they are."""
     from lic_jax import zoo
     from lic_jax.decoder import SymbolDecoder
@@ -99,11 +104,14 @@ def transcode(stream: Path, transcoded: Path, coder: str, model: str = "default"
     from lic_jax.zoo.bundle import load_receiver
 
     data = read_bytes(stream)
-    decoder = SymbolDecoder(load_receiver(zoo.path_of(model)))
+    decoder = SymbolDecoder(load_receiver(zoo.path_of(model or _model_of(stream, data))))
     with _naming(stream):
         other = decoder.transcode(data, coder)
     write_bytes(transcoded, other)
     print(f"{transcoded}: {len(other):,} bytes, coder {coder}; {stream}: {len(data):,} bytes")
+
+
+_MODEL_HELP = "a shipped model's name, or a file of `lic refit`; by default the shipped one that made the stream"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,9 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("decompress", help=decompress.__doc__, description=decompress.__doc__)
     command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
     command.add_argument("image", type=Path, metavar="OUT", help="the image to write, e.g. a PNG")
-    command.add_argument(
-        "--model", default="default", help="a shipped model's name, or a file written by `lic refit` (%(default)s)"
-    )
+    command.add_argument("--model", help=_MODEL_HELP)
     command.set_defaults(run=decompress)
     command = commands.add_parser("info", help=info.__doc__, description=info.__doc__)
     command.add_argument("stream", type=Path, metavar="FILE", help="a stream written by `lic compress`")
@@ -125,9 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
     command.add_argument("transcoded", type=Path, metavar="OUT", help="the file to write")
     command.add_argument("--coder", choices=CODERS, required=True, help="tfc needs the extra of that name")
-    command.add_argument(
-        "--model", default="default", help="a shipped model's name, or a file written by `lic refit` (%(default)s)"
-    )
+    command.add_argument("--model", help=_MODEL_HELP)
     command.set_defaults(run=transcode)
     return parser
 
@@ -150,7 +154,7 @@ def _run(arguments: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def warnings_as_lines() -> Iterator[None]:
+def _warnings_as_lines() -> Iterator[None]:
     """Warnings are said in one line each, as errors are."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"lic: {message}", file=sys.stderr)
@@ -166,7 +170,8 @@ def exit_code_of(error: LicError) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command: 0 when done, 1 with a part left out, 2 when what was given cannot be used, 130 interrupted."""
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        with _warnings_as_lines():
+            return _run(sys.argv[1:] if arguments is None else arguments)
     except LicError as error:
         return exit_code_of(error)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from lic_jax.encoding.objective import psnr_of
 from lic_jax.encoding.settings import MethodName, Report, Settings
 from lic_jax.entropy import coder as coders
 from lic_jax.entropy.coder import DEFAULT
-from lic_jax.errors import LicError, LicWarning
+from lic_jax.errors import LicWarning
 from lic_jax.one_shot import Analysed
 from lic_jax.refining import RefiningCodec, squared_error
 from lic_jax.zoo.bundle import load_bundle
@@ -69,10 +69,7 @@ class Codec(RefiningCodec):
           LicError: the image, the rate, max_bytes or the search is outside what the codec can do, the coder is not
             installed, or two of the four are given.
         """
-        wishes = {"rate": rate, "bpp": bpp, "psnr": psnr, "max_bytes": max_bytes}
-        given = [name for name, wish in wishes.items() if wish is not None]
-        if len(given) > 1:
-            raise LicError(f"{' and '.join(given)} are given; give one of rate, bpp, psnr and max_bytes")
+        rate_control.check_wishes(rate=rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
         if bpp is None and psnr is None and max_bytes is None:
             search = {"iterations": iterations, "method": method, "time_limit": time_limit, "on_progress": on_progress}
             return self.compress_batch([image], rate, **search, coder=coder)[0]
@@ -111,6 +108,8 @@ class Codec(RefiningCodec):
     ) -> rate_control.Found | None:
         """As `control` found, but searched for at every rate; `None` where no such stream fits the bytes.
 
+        Each search goes on from what the last one found, at a rate nearby: nothing is lost when one is stopped.
+
         Args:
           control: one of `rate_control`.
           analysed: the image.
@@ -120,13 +119,19 @@ class Codec(RefiningCodec):
           coder: of the streams.
         """
 
+        latest = analysed
+
         def code(rate_units: int) -> bytes:
+            nonlocal latest
             seconds = None if deadline is None else max((deadline - time.perf_counter()) / 2, 1e-3)
-            return self._search([analysed], rate_units, settings._replace(time_limit=seconds), coder)[0]
+            one_shot = self._choose([latest], rate_units)
+            (choice,) = self._improve([latest], one_shot, rate_units, settings._replace(time_limit=seconds))
+            latest = self._chosen(analysed, choice, rate_units)
+            return self._pack(analysed, choice, rate_units, coder)
 
         try:
             return control(code, self._rate_units(self.bundle.highest_rate), start=start)
-        except LicError:
+        except rate_control.TooFewBytesError:
             return None
 
     def compress_batch(

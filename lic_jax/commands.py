@@ -47,41 +47,51 @@ SearchMethod = Annotated[
 ]
 
 
+Bpp = Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")]
+Psnr = Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")]
+MaxBytes = Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")]
+TimeLimit = Annotated[
+    float | None,
+    tyro.conf.arg(
+        metavar="SECONDS",
+        help="end each search by then, with the best so far; what has to be compiled first takes its time all the same",
+    ),
+]
+
+
 def compress(
     image: Annotated[Positional[Path], tyro.conf.arg(metavar="IN", help="an 8-bit image without transparency")],
     stream: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the file to write")],
     rate: Rate = None,
-    bpp: Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")] = None,
-    psnr: Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")] = None,
-    max_bytes: Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")] = None,
+    bpp: Bpp = None,
+    psnr: Psnr = None,
+    max_bytes: MaxBytes = None,
     iterations: Iterations = 0,
     method: SearchMethod = "sga",
-    time_limit: Annotated[
-        float | None, tyro.conf.arg(metavar="SECONDS", help="end the search by then, with the best so far")
-    ] = None,
+    time_limit: TimeLimit = None,
     model: Model = zoo.DEFAULT,
     coder: Annotated[Literal[CODERS], tyro.conf.arg(help="tfc needs the extra of that name")] = CODERS[0],
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec import load
-    from lic_jax.files import write_bytes
+    from lic_jax.files import check_writable, write_bytes
     from lic_jax.images import SUFFIXES, read_image
 
     if stream.suffix.lower() in SUFFIXES:
         raise LicError(
             f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
         )
-    if time_limit is not None and iterations == 0:
-        raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
+    search = _search(iterations, method, time_limit)
+    check_writable(stream)
     pixels = read_image(image)
-    search = {"iterations": iterations, "method": method, "time_limit": time_limit}
-    with cli.warnings_as_lines(), searching(iterations) as progress:
+    with progress_bar(iterations) as progress, progress.interruptible() if iterations else contextlib.nullcontext():
         data = load(model).compress(
             pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search, on_progress=progress.report, coder=coder
         )
     write_bytes(stream, data)
     bpp = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
-    stopped = f" (interrupted at iteration {progress.step}: the best so far)" if progress.interrupted else ""
+    stopped_at = progress.stopped_at
+    stopped = "" if stopped_at is None else f" (interrupted at iteration {stopped_at}: the best so far)"
     print(f"{stream}: {len(data):,} bytes, {bpp:.3f} bpp{stopped}")
 
 
@@ -89,68 +99,96 @@ def compress_many(
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
     out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the folder for the streams, photo.png.lic")],
     rate: Rate = None,
+    bpp: Bpp = None,
+    psnr: Psnr = None,
+    max_bytes: MaxBytes = None,
     iterations: Iterations = 0,
     method: SearchMethod = "sga",
+    time_limit: TimeLimit = None,
     model: Model = zoo.DEFAULT,
 ) -> int:
-    """Compress every image of a folder that has no stream yet; interrupted, the same command goes on."""
+    """Compress every image of a folder that has no stream yet, made with whatever settings; run again, it goes on."""
     from tqdm import tqdm
 
     from lic_jax.codec import load
-    from lic_jax.folders import compress_folder, stream_paths
+    from lic_jax.encoding.rate_control import check_wishes
+    from lic_jax.folders import compress_images, stream_paths
 
+    search = _search(iterations, method, time_limit)
+    check_wishes(rate=rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
     paths = stream_paths(folder, out)
     codec = load(model)
-    codec.bundle.rate_units(codec.bundle.highest_rate // 2 if rate is None else rate)
-    Settings(iterations, method).check()
-    encode = lambda pixels: codec.compress(pixels, rate, iterations=iterations, method=method)
+    if rate is not None:
+        codec.bundle.rate_units(rate)
+    encode = lambda pixels: codec.compress(pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search)
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
-        outcome = compress_folder(encode, folder, out, lambda path: bar.update())
+        outcome = compress_images(encode, paths, lambda path: bar.update())
     print(f"{out}: {outcome.written} streams written, {outcome.skipped} were there")
     for path, reason in outcome.failures:
         print(f"lic: {path} was left out: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
+def _search(iterations: int, method: MethodName, time_limit: float | None) -> dict:
+    """What `Codec.compress` takes of a search.
+
+    Raises:
+      LicError: there is no such search.
+    """
+    if time_limit is not None and iterations == 0:
+        raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
+    Settings(iterations, method, time_limit).check()
+    return {"iterations": iterations, "method": method, "time_limit": time_limit}
+
+
 class SearchProgress:
-    """A search's progress bar, and the interruption (Ctrl-C) that ends it with the best so far.
+    """The progress bar of one search after another, and the interruption (Ctrl-C) that ends them with the best so far.
 
     Attributes:
       step: the last one that was done.
       interrupted: whether to stop.
+      stopped_at: the step that was the last one for that.
     """
 
     def __init__(self, bar):
-        self.step, self.interrupted, self._bar = 0, False, bar
+        self.step, self.interrupted, self.stopped_at, self._bar = 0, False, None, bar
 
     def report(self, progress) -> bool:
         """Shows the best so far; True where the search should stop."""
+        if progress.step < self.step:
+            self._bar.reset()
+            self.step = 0
+        self._bar.total = progress.steps
         self._bar.update(progress.step - self.step)
         self.step = progress.step
         self._bar.set_postfix_str(
             f"bpp {progress.bpp:.3f} psnr {progress.psnr_db:.2f} objective {progress.objective:.4f}", refresh=False
         )
+        if self.interrupted and self.stopped_at is None:
+            self.stopped_at = self.step
         return self.interrupted
 
-    def interrupt(self, *_) -> None:
-        """What Ctrl-C does first; a second one interrupts at once."""
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within it, Ctrl-C is a wish to end the search; a second one interrupts at once."""
+        before = signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self, *_) -> None:
         self.interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def searching(iterations: int) -> Iterator[SearchProgress]:
-    """A search's progress on the terminal, while Ctrl-C is a wish to end it."""
+def progress_bar(iterations: int, **bar) -> Iterator[SearchProgress]:
+    """The progress of searches on the terminal; none of one shot's."""
     from tqdm import tqdm
 
-    with tqdm(total=iterations, unit="iteration", disable=None if iterations else True) as bar:
-        progress = SearchProgress(bar)
-        before = signal.signal(signal.SIGINT, progress.interrupt) if iterations else None
-        try:
-            yield progress
-        finally:
-            if iterations:
-                signal.signal(signal.SIGINT, before)
+    with tqdm(total=iterations, unit="iteration", disable=None if iterations else True, **bar) as shown:
+        yield SearchProgress(shown)
 
 
 def evaluate(
@@ -159,26 +197,47 @@ def evaluate(
     rates: Annotated[tuple[float, ...], tyro.conf.arg(help="by default the fitted ones and two between each")] = (),
     iterations: Iterations = 0,
     method: SearchMethod = "sga",
+    time_limit: TimeLimit = None,
     model: Model = zoo.DEFAULT,
-) -> None:
-    """Measure rate, quality and time on a folder of images, from real files' bytes."""
+) -> int:
+    """Measure rate, quality and time on a folder of images, from real files' bytes; interrupted, on those done."""
     from lic_jax.codec import load
     from lic_jax.evaluation.codec import (
-        MeasuredRow,
         SearchingCodec,
         default_rates,
         evaluate_folder,
+        mean_rows,
         mean_table,
         write_csv,
     )
+    from lic_jax.files import check_writable, make_folder
 
+    search = _search(iterations, method, time_limit)
+    if csv is not None:
+        make_folder(csv.parent)
+        check_writable(csv)
     codec = load(model)
-    highest_rate = codec.bundle.highest_rate
-    measured = SearchingCodec(codec, iterations, method) if iterations else codec
-    rows: list[MeasuredRow] = evaluate_folder(measured, folder, rates or default_rates(highest_rate))
+    rates = rates or default_rates(codec.bundle.highest_rate)
+    rows, interrupted = [], False
+    with progress_bar(iterations, position=1, leave=False) as progress:
+        measured = warm_up = codec
+        if iterations:
+            measured = SearchingCodec(codec, **search, on_progress=progress.report)
+            warm_up = SearchingCodec(codec, iterations=1, method=method)
+        try:
+            for of_image in evaluate_folder(measured, folder, rates, warm_up):
+                rows += of_image
+        except KeyboardInterrupt:
+            interrupted = True
+            if not rows:
+                raise
+    rows += mean_rows(rows)
     print(mean_table(rows))
     if csv is not None:
         write_csv(csv, rows)
+    if interrupted:
+        print(f"lic: interrupted; these are of the first {len(rows) // len(rates) - 1} images", file=sys.stderr)
+    return 130 if interrupted else 0
 
 
 def complexity(

@@ -46,10 +46,8 @@ class SymbolReader:
         """
         stream = bitstream.unpack(data)
         if stream.fingerprint != self.bundle.fingerprint:
-            raise LicError(
-                f"the stream was made by model {stream.fingerprint.hex()}, this is {self.bundle.fingerprint.hex()}; "
-                "name the right one with --model"
-            )
+            made_by, this = (_named(fingerprint) for fingerprint in (stream.fingerprint, self.bundle.fingerprint))
+            raise LicError(f"the stream was made by model {made_by}, this is {this}; name the right one with --model")
         highest_units = self.bundle.rate_units(self.bundle.highest_rate)
         if stream.rate_units > highest_units:
             raise LicError(f"the stream's rate {stream.rate_units} is above this model's {highest_units}; get it again")
@@ -194,6 +192,12 @@ def hyper_shape(height: int, width: int, channels: int) -> tuple[int, int, int, 
 def channel_index(shape: tuple[int, ...]) -> Int[np.ndarray, " n"]:
     """The channel of each element of a flattened channels-last array."""
     return np.tile(np.arange(shape[-1]), int(np.prod(shape[:-1])))
+
+
+def _named(fingerprint: bytes) -> str:
+    """A model as its users know it, if it is one that ships."""
+    name = zoo.name_of(fingerprint)
+    return f"{name} ({fingerprint.hex()})" if name else fingerprint.hex()
 
 
 def load_decoder(model: str = zoo.DEFAULT) -> Decoder:

@@ -1,6 +1,7 @@
 """Reading and writing files: errors in one line, and nothing half-written."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +43,28 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
       LicError: it cannot be written.
     """
+    with _beside(path) as unfinished:
+        yield unfinished
+        os.replace(unfinished, path)
+
+
+def check_writable(path: Path) -> None:
+    """Raises LicError unless a file can be written there: before the work whose result it is to hold."""
+    with _beside(path) as unfinished:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        unfinished.touch()
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A place beside `path`, where nothing is left in the end; errors of writing are said of `path`."""
     path = Path(path)
     if not path.name:
         raise LicError(f"{str(path)!r} is not the name of a file; give one")
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield unfinished
-        os.replace(unfinished, path)
     except OSError as error:
         raise LicError(f"{path} cannot be written ({error.strerror}); check the folder and its permissions") from error
     finally:

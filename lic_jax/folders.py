@@ -1,14 +1,14 @@
 """A folder of images → a folder of streams: resumable, with files read and written beside the device's work."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from lic_jax.arrays import RGB
 from lic_jax.errors import LicError
-from lic_jax.files import make_folder, write_bytes
+from lic_jax.files import check_writable, make_folder, write_bytes
 from lic_jax.images import image_paths, read_image
 
 AHEAD = 4
@@ -39,28 +39,25 @@ def stream_paths(folder: Path, out: Path) -> dict[Path, Path]:
     return {path: Path(out) / f"{path.name}.lic" for path in image_paths(folder)}
 
 
-def compress_folder(
-    encode: Callable[[RGB], bytes],
-    folder: Path,
-    out: Path,
-    tick: Callable[[Path], None] = lambda path: None,
+def compress_images(
+    encode: Callable[[RGB], bytes], paths: Mapping[Path, Path], tick: Callable[[Path], None] = lambda path: None
 ) -> Outcome:
-    """Compresses every image of a folder that has no stream yet.
+    """Compresses every image that has no stream yet.
 
     A stream is written beside its place and renamed when it is whole, so what is there is finished, and an interrupted
     run leaves nothing else. An image that cannot be compressed does not stop the others.
 
     Args:
       encode: an image → its stream; the images come one after another, in the order of their names.
-      folder: of images.
-      out: the folder for the streams, made if need be.
+      paths: of each image's stream, see `stream_paths`; folders are made if need be.
       tick: is told of every image that is done, skipped or left out.
 
     Raises:
-      LicError: no such folder, no image in it, or no place to write to.
+      LicError: a place for the streams cannot be written to.
     """
-    make_folder(out)
-    paths = stream_paths(folder, out)
+    for out in {stream.parent for stream in paths.values()}:
+        make_folder(out)
+        check_writable(out / "new.lic")
     todo = [(image, stream) for image, stream in paths.items() if not stream.exists()]
     for image in paths.keys() - dict(todo).keys():
         tick(image)

@@ -57,14 +57,14 @@ class RefiningCodec(OneShotCodec):
         rate_units = self._rate_units(rate)
         one_shot = self._choose([analysed], rate_units)
         settings = Settings(iterations, method, time_limit, on_progress)
+        settings.check()
         (choice,) = self._improve([analysed], one_shot, rate_units, settings)
-        return analysed if choice is one_shot[0] else _with(self._latents_of(choice, rate_units), analysed)
+        return analysed if choice is one_shot[0] else self._chosen(analysed, choice, rate_units)
 
     def _improve(
         self, batch: Sequence[Analysed], one_shot: Sequence[Choice], rate_units: int, settings: Settings
     ) -> list[Choice]:
         """Choices that a search found, or those of one shot where the real file would be no better."""
-        settings.check()
         if settings.iterations == 0:
             return list(one_shot)
         starts = [
@@ -100,6 +100,10 @@ class RefiningCodec(OneShotCodec):
             parts = [self._latents_of(of_tile.choice, rate_units) for of_tile in found]
             (after,) = self._choose([_with(tiles.join(parts, of_image), analysed)], rate_units)
         return min(one_shot, after, key=lambda choice: self._file_cost(analysed, choice, rate_units))
+
+    def _chosen(self, analysed: Analysed, choice: Choice, rate_units: int) -> Analysed:
+        """An image as if the latents of a choice had been analysed."""
+        return _with(self._latents_of(choice, rate_units), analysed)
 
     def _latents_of(self, choice: Choice, rate_units: int) -> Latents:
         """y and z that are quantized to these symbols, and to nearly the same at neighbouring rates."""

@@ -79,10 +79,43 @@ def test_ctrl_c_ends_a_search_with_the_best_so_far_and_says_so(lic, photograph_f
     monkeypatch.setattr(commands.SearchProgress, "report", interrupted_at_two)
     out = tmp_path / "b.lic"
     assert lic("compress", photograph_folder / "00.png", out, "--iterations", 50, "--method", "rounding") == 0
-    said = capsys.readouterr().out  # the third pass is done before the second is reported: it tells what that one costs
-    assert "interrupted at iteration 3: the best so far" in said
+    assert "interrupted at iteration 2: the best so far" in capsys.readouterr().out
     assert bitstream.unpack(out.read_bytes()).width == 128
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_on_the_way_to_a_quality_names_the_step_of_the_interruption(
+    lic, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    from lic_jax import commands
+
+    report, reported = commands.SearchProgress.report, []
+
+    def interrupted_at_two(self, progress):
+        reported.append(progress.step)
+        if progress.step == 2 and not self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        return report(self, progress)
+
+    monkeypatch.setattr(commands.SearchProgress, "report", interrupted_at_two)
+    search = ("--psnr", 25, "--iterations", 50, "--method", "rounding")
+    assert lic("compress", photograph_folder / "00.png", tmp_path / "b.lic", *search) == 0
+    assert "interrupted at iteration 2: the best so far" in capsys.readouterr().out
+    assert max(reported) == 3  # the third pass is done before the second is reported: it tells what that one costs
+
+
+def test_nothing_is_searched_for_a_place_that_cannot_be_written_to(
+    lic, photograph_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("lic_jax.codec.load", lambda *_: pytest.fail("searched"))
+    image = photograph_folder / "00.png"
+    (tmp_path / "folder.lic").mkdir()
+    for out in (tmp_path / "none" / "b.lic", tmp_path / "folder.lic"):
+        assert lic("compress", image, out, "--iterations", 3) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "file").write_bytes(b"")
+    assert lic("evaluate", photograph_folder, "--csv", tmp_path / "file" / "rows.csv") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.lic"]
 
 
 def test_info_tells_what_the_stream_holds(lic, stream, capsys):
@@ -299,6 +332,25 @@ def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photograph
         (tmp_path / name).unlink()
     assert lic("evaluate", tmp_path) == 2
     assert "none of 1 images" in capsys.readouterr().err
+
+
+def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_folder, tmp_path, capsys, monkeypatch):
+    from lic_jax.evaluation import codec
+
+    measure, measured = codec.measure_image, []
+
+    def interrupted_at_the_third(which, name, image, rates):
+        measured.append(name)
+        if len(set(measured)) == 3:
+            raise KeyboardInterrupt
+        return measure(which, name, image, rates)
+
+    monkeypatch.setattr(codec, "measure_image", interrupted_at_the_third)
+    search = ("--iterations", 2, "--method", "rounding")
+    assert lic("evaluate", photograph_folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 130
+    with (tmp_path / "rows.csv").open() as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["00", "01", codec.MEAN]
+    assert "interrupted; these are of the first 2 images" in capsys.readouterr().err
 
 
 def test_evaluate_covers_all_rates_by_default():

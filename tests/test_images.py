@@ -1,12 +1,17 @@
 import io
 import os
+import tempfile
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lic_jax.errors import LicError
-from lic_jax.images import image_paths, read_image, write_image
+from lic_jax.images import SUFFIXES, image_paths, read_image, write_image
 
 RAMP = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
 
@@ -125,3 +130,25 @@ def test_a_file_of_several_images_is_refused(tmp_path, suffix):
     pages[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pages[1:])
     with pytest.raises(LicError, match="holds 3 images"):
         read_image(tmp_path / f"a.{suffix}")
+
+
+@given(
+    st.sampled_from(SUFFIXES), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4)
+)
+def test_damaged_files_are_images_or_refused(suffix, changes):
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / f"a{suffix}"
+        exif = Image.Exif()
+        exif.update({0x112: 6, 0x11A: 72.0, 0x10E: "text"})
+        saved(path, Image.linear_gradient("L").resize((24, 16)).convert("RGB"), exif=exif)
+        data = bytearray(path.read_bytes())
+        for place, value in changes:
+            data[place % len(data)] = value
+        path.write_bytes(data)
+        try:
+            image = read_image(path)
+        except LicError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert image.dtype == np.uint8 and image.shape[2:] == (3,)

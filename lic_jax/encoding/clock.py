@@ -59,7 +59,7 @@ class Clock:
             self._deadline is not None
             and self._last_tick + _STEPS_TO_FINISH * self._step_s > self._started + self._seconds
         )
-        return self._stopped or self.step == self._steps or out_of_time
+        return self._stopped or self.step >= self._steps or out_of_time
 
     @property
     def _seconds(self) -> float:

@@ -38,6 +38,10 @@ Code = Callable[[int], bytes]
 """A rate in units of 1/256, from 0 to the highest one → the image's stream at it."""
 
 
+class TooFewBytesError(LicError):
+    """No stream of the image is as small as asked for."""
+
+
 class Found(NamedTuple):
     """A stream and, where it is not what was asked for, one line that says so."""
 
@@ -107,7 +111,8 @@ def within_bytes(code: Code, highest_units: int, max_bytes: int, start: int | No
       start: the rate to try first.
 
     Raises:
-      LicError: max_bytes is not a positive number, or even the smallest stream is larger.
+      LicError: max_bytes is not a positive number.
+      TooFewBytesError: even the smallest stream is larger.
     """
     _check_positive("max_bytes", max_bytes)
     limit = math.log(max_bytes)
@@ -123,7 +128,7 @@ def within_bytes(code: Code, highest_units: int, max_bytes: int, start: int | No
     fitting = [probe for probe in probes if len(probe.stream) <= max_bytes]
     if not fitting:
         smallest = min(len(probe.stream) for probe in probes)
-        raise LicError(
+        raise TooFewBytesError(
             f"{max_bytes} bytes are too few for this image, whose smallest stream has {smallest}; "
             "allow so many or make the image smaller"
         )
@@ -246,6 +251,16 @@ def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[flo
 def _enclose(probes: list[Probe], goal: Goal) -> bool:
     """Whether the target lies between the values of probes."""
     return len({probe.value > goal.target for probe in probes}) == 2
+
+
+def check_wishes(**wishes: float | None) -> None:
+    """Raises LicError where more than one of rate, bpp, psnr and max_bytes is asked for, or what cannot be."""
+    given = {name: wish for name, wish in wishes.items() if wish is not None}
+    if len(given) > 1:
+        raise LicError(f"{' and '.join(given)} are given; give one of {', '.join(wishes)}")
+    for name, wish in given.items():
+        if name != "rate":
+            _check_positive(name, wish)
 
 
 def _check_positive(name: str, value: float) -> None:

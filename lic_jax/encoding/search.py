@@ -8,12 +8,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.encoding import objective, refinement, rounding, sga
 from lic_jax.encoding.choice import Choice, Latents, Symbols
 from lic_jax.encoding.clock import Clock
+from lic_jax.encoding.descent import DescentState
 from lic_jax.encoding.objective import ImageBatch, RateDistortion
 from lic_jax.encoding.operating_point import OperatingPoint
 from lic_jax.encoding.settings import Settings
@@ -57,6 +58,15 @@ class Start(NamedTuple):
     one_shot: Choice
 
 
+class Problem(NamedTuple):
+    """What every search works on: the codec with its weights, a batch of images, and the rate."""
+
+    model: CodecModel
+    variables: dict
+    images: ImageBatch
+    point: OperatingPoint
+
+
 class Solution(NamedTuple):
     """A choice for every image of a batch, and what it costs."""
 
@@ -79,14 +89,28 @@ local_gains = jax.jit(rounding.local_gains, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)
-def begin(descent: Descent, images: ImageBatch, point: OperatingPoint):
+def begin(descent: Descent, images: ImageBatch, point: OperatingPoint) -> DescentState:
     """A descent's first state."""
     return descent.begin(images, point)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=5)
-def update(descent: Descent, model: CodecModel, variables: dict, images: ImageBatch, point, state, progress, steps):
-    """A descent's next state; the last one's memory is used again."""
+def update(
+    descent: Descent,
+    model: CodecModel,
+    variables: dict,
+    images: ImageBatch,
+    point: OperatingPoint,
+    state: DescentState,
+    progress: Float[Array, ""] | float,
+    steps: Int[Array, ""] | int,
+) -> DescentState:
+    """A descent's next state; the last one's memory is used again.
+
+    Args:
+      progress: the fraction of the steps that are done.
+      steps: how many there will be.
+    """
     return descent.update(model, variables, images, point, state, progress, steps)
 
 
@@ -122,7 +146,7 @@ def search(
     found: list = [None] * len(starts)
     for grid, positions in batches:
         images = batch_of([starts[position] for position in positions], grid)
-        of_batch = _search((model, variables, images, point), settings, clock)
+        of_batch = _search(Problem(model, variables, images, point), settings, clock)
         for row, position in enumerate(positions):
             costs = (RateDistortion(*(float(term[row]) for term in cost)) for cost in of_batch[1:])
             found[position] = Found(_cut(of_batch.choice, row, extents[position]), *costs)
@@ -130,20 +154,19 @@ def search(
     return found
 
 
-def _search(problem: tuple, settings: Settings, clock: Clock) -> Found:
-    """What is found for one batch; `problem` is (model, variables, images, point)."""
-    _, _, images, _ = problem
+def _search(problem: Problem, settings: Settings, clock: Clock) -> Found:
+    """What is found for one batch."""
     if settings.method == "rounding":
-        bests = _bests(_passes(problem, images.one_shot, clock.turns()))
+        bests = _bests(_passes(problem, problem.images.one_shot, clock.turns()))
     else:
-        bests = _descend(DESCENTS[settings.method], problem, settings.iterations, clock)
+        bests = _descend(DESCENTS[settings.method], problem, clock)
     one_shot = next(bests)
     for best in itertools.chain([one_shot], bests):
         clock.report(best.cost)
     return jax.tree.map(np.asarray, Found(best.choice, best.cost, one_shot.cost))
 
 
-def _passes(problem: tuple, choice: Choice, turns: Iterable) -> Iterator[Solution]:
+def _passes(problem: Problem, choice: Choice, turns: Iterable) -> Iterator[Solution]:
     """Passes of rounding from a choice on: it itself, then what each pass made of it.
 
     A pass decodes the choice that it starts from, so what that costs is known by the way; only the last one's is not.
@@ -155,26 +178,26 @@ def _passes(problem: tuple, choice: Choice, turns: Iterable) -> Iterator[Solutio
     yield Solution(choice, assess(*problem, choice))
 
 
-def _descend(descent: Descent, problem: tuple, steps: int, clock: Clock) -> Iterator[Solution]:
+def _descend(descent: Descent, problem: Problem, clock: Clock) -> Iterator[Solution]:
     """The best so far: of one shot, after every step, and after the passes that finish."""
-    _, _, images, point = problem
-    best = Solution(images.one_shot, assess(*problem, images.one_shot))
+    best = Solution(problem.images.one_shot, assess(*problem, problem.images.one_shot))
     yield best
-    state = begin(descent, images, point)
-    look_every = -(-steps // LOOKS)
+    state = begin(descent, problem.images, problem.point)
+    looks = seen = 0
     while not clock.is_over:
         state = jax.block_until_ready(update(descent, *problem, state, clock.progress, clock.expected_steps))
         clock.tick()
-        if clock.step % look_every == 0:
+        if int(LOOKS * clock.progress) > looks:
+            looks, seen = int(LOOKS * clock.progress), clock.step
             best = _better(best, _nearest(problem, state.latents))
         yield best
-    if clock.step % look_every:
+    if seen < clock.step:
         best = _better(best, _nearest(problem, state.latents))
     *_, best = _bests(_passes(problem, best.choice, range(FINISHING_PASSES)))
     yield best
 
 
-def _nearest(problem: tuple, latents: Latents) -> Solution:
+def _nearest(problem: Problem, latents: Latents) -> Solution:
     choice = nearest_choice(*problem, latents)
     return Solution(choice, assess(*problem, choice))
 

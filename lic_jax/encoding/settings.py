@@ -1,6 +1,7 @@
 """How to search, as data. No framework is imported here: the command line reads it."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Literal, NamedTuple, get_args
 
 from lic_jax.errors import LicError, unknown_name
@@ -45,6 +46,8 @@ class Settings(NamedTuple):
 
     def check(self) -> None:
         """Raises LicError unless there can be such a search."""
+        if not isinstance(self.iterations, Integral):
+            raise LicError(f"{self.iterations} iterations are no whole number; give one, 0 for encoding in one shot")
         if self.iterations < 0:
             raise LicError(f"{self.iterations} iterations are negative; give 0 for encoding in one shot, or more")
         if self.method not in get_args(MethodName):

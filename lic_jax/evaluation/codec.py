@@ -4,7 +4,7 @@ import collections
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -30,10 +30,10 @@ class RateCodec(Protocol):
 
 
 class SearchingCodec:
-    """A codec whose streams are searched for, as a `RateCodec`: (`lic_jax.Codec`, iterations, method)."""
+    """A `lic_jax.Codec` whose streams are searched for, as a `RateCodec`; `search` is what its `refine` takes."""
 
-    def __init__(self, codec, iterations: int, method: str = "sga"):
-        self._codec, self._search = codec, {"iterations": iterations, "method": method}
+    def __init__(self, codec, **search):
+        self._codec, self._search = codec, search
         self.analyse, self.decompress = codec.analyse, codec.decompress
 
     def code(self, analysed, rate: float) -> bytes:
@@ -77,19 +77,25 @@ def measure_image(codec: RateCodec, name: str, image: RGB, rates: Sequence[float
     return rows
 
 
-def evaluate_folder(codec: RateCodec, folder: Path, rates: Sequence[float]) -> list[MeasuredRow]:
-    """Measures every image of a folder, then appends the means of each rate.
+def evaluate_folder(
+    codec: RateCodec, folder: Path, rates: Sequence[float], warm_up: RateCodec | None = None
+) -> Iterator[list[MeasuredRow]]:
+    """Measures the images of a folder, one after the other; each one's rows are there when it is done.
 
-    The first image of each size is coded once beforehand: compilation is not part of the times.
+    The first image of each size is coded once beforehand: compilation is not part of the times. An image that cannot be
+    read is named on the terminal and left out. Rows carry the file's name without its suffix, or with it where two
+    files differ by nothing else.
 
-    An image that cannot be read is named on the terminal and left out. Rows carry the file's name without its suffix,
-    or with it where two files differ by nothing else.
+    Args:
+      codec: what is measured.
+      folder: of images.
+      rates: at each of them.
+      warm_up: what codes beforehand, where the codec itself would take long.
 
     Raises:
       LicError: the folder holds no image that can be read, or a rate is outside the codec's.
     """
-    rows: list[MeasuredRow] = []
-    sizes_seen = set()
+    sizes_seen: set[tuple] = set()
     paths = image_paths(folder)
     stems = collections.Counter(path.stem for path in paths)
     progress = tqdm(paths, unit="image", disable=None)
@@ -102,12 +108,12 @@ def evaluate_folder(codec: RateCodec, folder: Path, rates: Sequence[float]) -> l
         name = path.stem if stems[path.stem] == 1 else path.name
         if image.shape not in sizes_seen:
             sizes_seen.add(image.shape)
-            measure_image(codec, name, image, rates[:1])
-        rows += measure_image(codec, name, image, rates)
+            measure_image(warm_up or codec, name, image, rates[:1])
+        rows = measure_image(codec, name, image, rates)
         progress.set_postfix_str(f"bpp {rows[-1].bpp:.3f} psnr {rows[-1].psnr_db:.2f}")
-    if not rows:
+        yield rows
+    if not sizes_seen:
         raise LicError(f"none of {len(paths)} images in {folder} can be measured; give a folder of 8-bit photographs")
-    return rows + mean_rows(rows)
 
 
 def mean_rows(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:

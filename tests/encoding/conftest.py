@@ -1,28 +1,14 @@
 """A problem small enough to search in a test: two images of one bucket under the tiny model at its lowest rate."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 
 from lic_jax.codec import Codec
 from lic_jax.encoding.choice import Latents
-from lic_jax.encoding.objective import ImageBatch
-from lic_jax.encoding.operating_point import OperatingPoint
-from lic_jax.encoding.search import Start, assess, batch_of
-from lic_jax.model import CodecModel
+from lic_jax.encoding.search import Problem, Start, assess, batch_of
 from lic_jax.zoo.bundle import load_bundle
 
 RATE_UNITS = 0
-
-
-class Problem(NamedTuple):
-    """What a search works on."""
-
-    model: CodecModel
-    variables: dict
-    images: ImageBatch
-    point: OperatingPoint
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import itertools
 import time
 from typing import get_args
 
@@ -6,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lic_jax import bitstream
 from lic_jax.decoder import Decoder
 from lic_jax.encoding.choice import Choice, Symbols
 from lic_jax.encoding.objective import RateDistortion
 from lic_jax.encoding.search import DESCENTS, LOOKS, Found, begin, update
 from lic_jax.encoding.settings import MethodName
 from lic_jax.errors import LicError, LicWarning
+from lic_jax.evaluation.metrics import psnr
 
 RATE = 0
 ITERATIONS = {"rounding": 2, "refinement": 10, "sga": 60}
@@ -48,6 +51,19 @@ def test_a_search_beats_one_shot(codec, images, one_shot, searched, method):
     """By real files."""
     for data, image, before in zip(searched[method][0], images, one_shot, strict=True):
         assert cost(codec, data, image) < 0.99 * before
+
+
+@pytest.mark.parametrize("method", ITERATIONS)
+def test_no_image_at_no_rate_is_worse_than_one_shot(codec, images, method):
+    """By real files, whatever the image: a photograph, one colour, noise, a strip."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 100, 3), dtype=np.uint8)
+    one_colour = np.full((40, 90, 3), 77, np.uint8)
+    for pair, rate in itertools.product(
+        ([images[1], one_colour], [noise, images[0][:3, :70]]), (0, 1.5, codec.bundle.highest_rate)
+    ):
+        streams = codec.compress_batch(pair, rate, iterations=min(ITERATIONS[method], 12), method=method)
+        for data, before, image in zip(streams, codec.compress_batch(pair, rate), pair, strict=True):
+            assert cost(codec, data, image, rate) <= cost(codec, before, image, rate)
 
 
 @pytest.fixture
@@ -123,9 +139,10 @@ def test_reports_count_the_steps_and_never_get_worse(searched, method):
     assert len(set(objectives)) <= LOOKS + 2
 
 
-def test_a_refined_image_is_better_at_neighbouring_rates_too(codec, images):
+@pytest.mark.parametrize("method", ["rounding", "sga"])
+def test_a_refined_image_is_better_at_neighbouring_rates_too(codec, images, method):
     analysed = codec.analyse(images[1])
-    refined = codec.refine(analysed, RATE, iterations=2, method="rounding")
+    refined = codec.refine(analysed, RATE, iterations=ITERATIONS[method], method=method)
     for rate in (RATE, RATE + 2 / 256, RATE + 4 / 256):
         before, after = (cost(codec, codec.code(latents, rate), images[1], rate) for latents in (analysed, refined))
         assert after < before
@@ -138,6 +155,29 @@ def test_what_was_asked_for_is_hit_by_the_stream_that_was_searched_for(codec, im
     search = {"iterations": 2, "method": "rounding"}
     assert len(codec.compress(image, bpp=8 * size / pixels, **search)) == pytest.approx(size, rel=0.01)
     assert 0.95 * size < len(codec.compress(image, max_bytes=size, **search)) <= size
+    quality = psnr(codec.decompress(codec.compress(image, 1)), image)
+    searched = codec.compress(image, psnr=quality, iterations=20)
+    assert psnr(codec.decompress(searched), image) == pytest.approx(quality, abs=0.05) and len(searched) < size
+
+
+def test_a_search_that_is_stopped_on_the_way_to_a_size_keeps_what_it_found(codec, images):
+    """Later probes are not searched any more: they go on from what the first one found."""
+    image, probes, steps = images[0], [], ITERATIONS["sga"]
+    size = len(codec.compress(image, 1))
+
+    def report(progress):
+        probes.extend([progress.step] if progress.step == 0 else [])
+        return len(probes) > 1 or progress.step == steps
+
+    data = codec.compress(image, max_bytes=size, iterations=steps, on_progress=report)
+    assert 0.95 * size < len(data) <= size and len(probes) > 1
+    rate = bitstream.unpack(data).rate_units / 256
+    assert cost(codec, data, image, rate) < 0.99 * cost(codec, codec.compress(image, rate), image, rate)
+
+
+def test_too_few_bytes_are_too_few_for_a_search_too(codec, images):
+    with pytest.raises(LicError, match="too few for this image"):
+        codec.compress(images[0], max_bytes=40, iterations=2, method="rounding")
 
 
 @pytest.mark.parametrize(("wish", "nearest"), [({"bpp": 90.0}, 2), ({"psnr": 5.0}, 0)])
@@ -174,6 +214,7 @@ def test_no_iterations_are_one_shot(codec, images):
     ("search", "message"),
     [
         ({"iterations": -1}, "-1 iterations"),
+        ({"iterations": 2.5}, "2.5 iterations are no whole number"),
         ({"iterations": 1, "method": "magic"}, "known: refinement, rounding, sga"),
         ({"iterations": 1, "time_limit": 0.0}, "time limit of 0 seconds"),
     ],

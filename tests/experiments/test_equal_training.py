@@ -1,19 +1,10 @@
 import csv
 import dataclasses
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from lic_jax.errors import LicError
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture
-def experiments(monkeypatch):
-    """Scripts import what lies beside them."""
-    monkeypatch.syspath_prepend(EXPERIMENTS)
 
 
 @pytest.fixture

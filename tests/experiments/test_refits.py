@@ -1,6 +1,5 @@
 import dataclasses
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,14 +7,6 @@ import pytest
 
 from lic_jax.errors import LicError
 from lic_jax.training.refit import start_quantizers
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(autouse=True)
-def experiments(monkeypatch):
-    """Scripts import what lies beside them."""
-    monkeypatch.syspath_prepend(EXPERIMENTS)
 
 
 def _laplacian_cost(edges, levels, rate, weight):

@@ -1,0 +1,83 @@
+"""What the experiment on iterative encoding makes of its measurements."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from lic_jax.errors import LicError
+
+
+@pytest.fixture
+def experiment():
+    import iterative_encoding
+
+    return iterative_encoding
+
+
+def test_a_search_that_saves_a_tenth_of_the_rate_has_a_bd_rate_of_minus_ten(experiment):
+    bpp, psnr_db = np.array([0.2, 0.4, 0.8, 1.6]), np.array([26.0, 29.0, 32.0, 35.0])
+    rates = np.arange(4.0)
+    image = lambda share: [
+        experiment.Measurement(*point) for point in zip(rates, share * bpp, psnr_db, share * bpp, strict=True)
+    ]
+    shot, search = experiment.Search(experiment.ONE_SHOT, 0), experiment.Search("sga", 50)
+    seconds = {shot: 1.0, search: 3.0}
+    rows = experiment.rows_of({shot: [image(1.0), image(1.0)], search: [image(0.9), image(0.9)]}, seconds)
+    assert [row.encode_s for row in rows] == [1.0] * 4 + [3.0] * 4
+    assert [row.bd_rate_percent for row in rows[:4]] == [0.0] * 4
+    assert [row.bd_rate_percent for row in rows[4:]] == pytest.approx([-10.0] * 4)
+    assert [row.bpp for row in rows[4:]] == pytest.approx(0.9 * bpp)
+
+
+def test_published_curves_are_those_of_kodak(experiment, tmp_path):
+    table = tmp_path / "published.csv"
+    rows = [
+        ("kodak", experiment.PUBLISHED, 0.2, 27.0),
+        ("tecnick", experiment.PUBLISHED, 0.1, 30.0),
+        ("kodak", experiment.PUBLISHED_SGA, 0.18, 27.1),
+    ]
+    header = "dataset,codec,bpp,psnr_db\n"
+    table.write_text(header + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    plain, searched = experiment.published_curves(table)
+    np.testing.assert_allclose(plain, [[0.2, 27.0]])
+    np.testing.assert_allclose(searched, [[0.18, 27.1]])
+    table.write_text(header)
+    with pytest.raises(LicError, match="lacks"):
+        experiment.published_curves(table)
+    table.write_text("bpp\n1\n")
+    with pytest.raises(LicError, match="no table of"):
+        experiment.published_curves(table)
+
+
+def test_what_was_measured_is_not_measured_again(experiment, tiny_model_file, photograph_folder, tmp_path, monkeypatch):
+    settings = experiment.Settings(
+        photograph_folder, str(tiny_model_file), count=1, crop=64, rates=(0.0, 0.7, 1.4, 2.0), rounding=(1,),
+        refinement=(), sga=(), folder=tmp_path / "runs", out=tmp_path / "results",
+    )  # fmt: skip
+    experiment.main(settings)
+    with (settings.out / "iterative_encoding.csv").open() as file:
+        rows = [(row["method"], float(row["rate"])) for row in csv.DictReader(file)]
+    assert rows == [(method, rate) for method in ("one shot", "rounding") for rate in settings.rates]
+    assert (settings.out / "iterative_encoding.png").stat().st_size > 10_000
+    monkeypatch.setattr(experiment, "measure", lambda *_: pytest.fail("measured again"))
+    experiment.main(settings)
+
+
+def test_the_time_of_many_steps_is_that_of_few_and_of_what_each_takes(experiment, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(experiment.time, "perf_counter", lambda: now[0])
+
+    def compress(codec, image, search, rate):
+        now[0] += 0.5 + 0.1 * search.iterations
+
+    monkeypatch.setattr(experiment, "compress", compress)
+    counts = (0, 3, 30, 50, 3000)
+    seconds = experiment.seconds_of(None, None, "sga", counts, 1.0)
+    assert list(seconds) == [("sga", count) for count in counts]
+    assert list(seconds.values()) == pytest.approx([0.5 + 0.1 * count for count in counts])
+
+
+def test_a_photograph_smaller_than_its_crop_is_named(experiment, photograph_folder, tmp_path):
+    with pytest.raises(LicError, match="smaller than a crop of 4096"):
+        experiment.photographs(experiment.Settings(photograph_folder, crop=4096))
