@@ -152,13 +152,13 @@ def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers) -> Quanti
         excess = float(np.mean(magnitudes[magnitudes > step / 2] - step / 2))
         optimum = laplacian_optimum(1 / excess, 6 / (step**2 * math.log(2)))
         found.append(as_stanh(optimum, uniform.latent.components, reach))
-    return Quantizers(jax.tree.map(lambda *leaves: jnp.stack(leaves), *found), uniform.hyper_latent)
+    return uniform.replace(latent=jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
 
 
 def scaled(quantizers: Quantizers, factor: float) -> Quantizers:
     """The latent's quantizers with all lengths times a factor."""
     latent = quantizers.latent
-    return Quantizers(stanh.from_values(latent.spacings * factor, latent.thresholds * factor), quantizers.hyper_latent)
+    return quantizers.replace(latent=stanh.from_values(latent.spacings * factor, latent.thresholds * factor))
 
 
 def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:

@@ -68,7 +68,7 @@ class Settings:
       options: of `OPTIONS`; "plain" is always there.
       lambdas: the trade-offs; a BD-rate needs four.
       steps: of each fit.
-      learning_rate: twice a refit's, for it has few steps.
+      learning_rate: Adam's at the start.
       crop_size: side of the crops, a multiple of 64.
       batch_size: crops a step.
       held_out: the fraction of the photographs that is not fitted to, as in the trainings.
@@ -80,10 +80,10 @@ class Settings:
 
     images: tyro.conf.Positional[Path]
     start: str = zoo.DEFAULT
-    options: tuple[str, ...] = ("rows", "z kept", "midpoints", "rows, z kept")
+    options: tuple[str, ...] = tuple(OPTIONS)[1:]
     lambdas: tuple[float, ...] = (0.0025, 0.005, 0.02, 0.08)
-    steps: int = 40
-    learning_rate: float = 2e-2
+    steps: int = 120
+    learning_rate: float = 1e-2
     crop_size: int = 128
     batch_size: int = 2
     held_out: float = 0.05

@@ -29,7 +29,6 @@ from lic_jax.evaluation.codec import measure_image
 from lic_jax.files import make_folder, read_bytes, write_bytes
 from lic_jax.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel, model_of, to_network_domain
-from lic_jax.quantization.stanh import STanH
 from lic_jax.training import data
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.objective import psnr
@@ -59,6 +58,8 @@ class Refits:
       held_out: the fraction of the photographs that is not fitted to.
       measured: how many of those are compressed, where an experiment measures real streams.
       seed: of the crops.
+      as_published: whether STanH is fitted as in its paper and not as it ships: one staircase for all latents, free on
+        both sides, and one for hyper latents.
     """
 
     images: Path | None = None
@@ -72,6 +73,7 @@ class Refits:
     held_out: float = 0.05
     measured: int = 6
     seed: int = 0
+    as_published: bool = False
 
     def __post_init__(self):
         check_counts(self, 1, "crops", "judged_crops", "measured")
@@ -84,9 +86,9 @@ class Refits:
         self.settings(lambdas=lambdas)
 
     def settings(self, **changes) -> RefitSettings:
-        """The settings of a fit that differs from the experiment's in these: STanH as published, otherwise."""
+        """The settings of a fit that differs from the experiment's in these."""
         shared = {name: getattr(self, name) for name in ("steps", "batch_size", "crop_size")}
-        return RefitSettings(**{**AS_PUBLISHED, **shared, **changes})
+        return RefitSettings(**{**(AS_PUBLISHED if self.as_published else {}), **shared, **changes})
 
 
 class Encoded(NamedTuple):
@@ -228,7 +230,7 @@ def fit(
     decisive = [dataclasses.asdict(settings), bundle.rd_lambda, bundle.fingerprint.hex(), seed]
     path = refits.folder / f"{name}_{digest_of(decisive, (*anchor.to_fit, *jax.tree.leaves(start)))}.npz"
     if path.exists():
-        return _read_fit(path)
+        return _read_fit(path, start)
     params = jax.tree.map(jnp.asarray, bundle.params)
     process = refit(anchor.model, params, settings, bundle.rd_lambda, settings.seed, start)
     state = process.init()
@@ -259,25 +261,22 @@ def digest_of(settings, arrays: Iterable) -> str:
     return digest.hexdigest()[:8]
 
 
+_SEEN = Fit._fields[1:]
+
+
 def _write_fit(path: Path, fitted: Fit) -> None:
-    leaves = {
-        f"{name}_{field.name}": getattr(getattr(fitted.quantizers, name), field.name)
-        for name in ("latent", "hyper_latent")
-        for field in dataclasses.fields(STanH)
-    }
     file = io.BytesIO()
-    np.savez(file, beta=fitted.beta, gap=fitted.gap, objective=fitted.objective, **leaves)
+    np.savez(file, *jax.tree.leaves(fitted.quantizers), **dict(zip(_SEEN, fitted[1:], strict=True)))
     make_folder(path.parent)
     write_bytes(path, file.getvalue())
 
 
-def _read_fit(path: Path) -> Fit:
+def _read_fit(path: Path, start: Quantizers) -> Fit:
+    """The fit of a file, whose quantizers have the structure of what they began as."""
     with np.load(io.BytesIO(read_bytes(path))) as file:
-        pair = (
-            STanH(*(jnp.asarray(file[f"{name}_{field.name}"]) for field in dataclasses.fields(STanH)))
-            for name in ("latent", "hyper_latent")
-        )
-        return Fit(Quantizers(*pair), file["beta"], file["gap"], file["objective"])
+        leaves = [jnp.asarray(file[name]) for name in file if name not in _SEEN]
+        quantizers = jax.tree.unflatten(jax.tree.structure(start), leaves)
+        return Fit(quantizers, *(file[name] for name in _SEEN))
 
 
 @functools.partial(jax.jit, static_argnums=0)

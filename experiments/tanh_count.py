@@ -1,8 +1,8 @@
 """How many steps does a staircase need?
 
-Quantizers of T components are fitted to the frozen anchor, for T from 4 to 120, several seeds each, and judged on
-crops held out. T is the latent's; the hyper latent keeps its own. A quantizer of few components cannot reach the
-largest latents, whose error is then seen; one of many costs bytes, which a model stores for every rate.
+Quantizers of T components are fitted to the frozen anchor, for T from 4 to the 254 that ship, several seeds each, and
+judged on crops held out. T is the latent's; the hyper latent keeps its own. A quantizer of few components cannot reach
+the largest latents, whose error is then seen; one of many costs bytes, which a model stores for every rate.
 
 All begin as `lic refit` does: uniform, with the step that λ asks for, and tails stretched towards the largest latents
 as far as so many components go. A short fit ends near its start, so few components are judged as this start has them.
@@ -38,6 +38,7 @@ from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.quantizer_objective import Quantizers
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import check_counts
+from lic_jax.zoo.quantizer_arrays import stack, stack_rows
 
 FAR = 1500.0
 """Beyond every latent, and within what a stored quantizer may reach."""
@@ -56,7 +57,7 @@ class Settings(Refits):
     """
 
     images: tyro.conf.Positional[Path | None] = None
-    counts: tuple[int, ...] = (4, 8, 16, 30, 60, 120)
+    counts: tuple[int, ...] = (4, 8, 16, 30, 60, 120, 254)
     lambdas: tuple[float, ...] = (0.0025, 0.02)
     seeds: int = 3
     out: Path = Path("results")
@@ -142,9 +143,10 @@ def judge_count(settings: Settings, anchor: Anchor, quantizers: Quantizers) -> J
 def bytes_of(quantizers: Quantizers) -> list[tuple[int, int]]:
     """For each rate of a stack, the bytes of both quantizers: (as a file stores them, deflated)."""
     sizes = []
-    for pair in zip(*in_fixed_point(quantizers), strict=True):
-        numbers = [(part.spacings, np.diff(part.thresholds, prepend=0)) for part in pair]
-        stored = np.concatenate(sum(numbers, ())).astype(np.int32).tobytes()
+    for latent, hyper_latent in zip(*in_fixed_point(quantizers), strict=True):
+        arrays = {f"hyper_{name}": array for name, array in stack([hyper_latent]).items()} | stack_rows([latent])
+        differences = np.concatenate([np.diff(array[0], prepend=0) for array in arrays.values()])
+        stored = differences.astype(np.int32).tobytes()
         sizes.append((len(stored), len(zlib.compress(stored, 9))))
     return sizes
 
