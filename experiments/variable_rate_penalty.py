@@ -13,9 +13,10 @@ varied about it), and few steps of a separate training do not part it far from t
 the first stretch of that way, at equal effort, and not what seven whole trainings would reach. `--steps` goes on.
 
     python experiments/variable_rate_penalty.py PHOTOGRAPHS
+    python experiments/variable_rate_penalty.py PHOTOGRAPHS --steps 300 --test KODAK
 
 writes results/variable_rate_penalty.csv, a row a way and λ, and results/variable_rate_penalty.png. Rates are real
-streams of photographs held out.
+streams of photographs held out, or of another folder.
 """
 
 import dataclasses
@@ -49,6 +50,7 @@ from tqdm import tqdm
 
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
+from lic_jax.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel
 from lic_jax.training.anchor import training_stages
 from lic_jax.training.deployment import in_fixed_point
@@ -73,12 +75,14 @@ class Settings(Refits):
       images: see `Refits`.
       lambdas: the trade-offs, increasing; a BD-rate needs four.
       learning_rate: of the separate trainings, Adam's.
+      test: a folder whose photographs are all compressed; without one `measured` of those held out are.
       out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
     learning_rate: float = 2e-4
+    test: Path | None = None
     out: Path = Path("results")
 
     def __post_init__(self):
@@ -152,10 +156,17 @@ def _optimizer(settings: AnchorSettings) -> optax.GradientTransformation:
     return training_stages(settings)[1].optimizer
 
 
-def curves_of(settings: Settings, anchor: Anchor) -> dict[str, tuple[int, list[CurvePoint]]]:
-    """By way: the steps taken and the curve on the photographs held out."""
+def photographs_to_compress(settings: Settings) -> dict[str, RGB]:
+    """By name."""
+    if settings.test is not None:
+        return {path.name: read_image(path) for path in image_paths(settings.test)}
     _, held_out = photographs_of(settings)
-    photographs = dict(list(held_out.items())[: settings.measured])
+    return dict(list(held_out.items())[: settings.measured])
+
+
+def curves_of(settings: Settings, anchor: Anchor) -> dict[str, tuple[int, list[CurvePoint]]]:
+    """By way: the steps taken and the curve."""
+    photographs = photographs_to_compress(settings)
     lambdas = settings.lambdas
     fit_settings = settings.settings(lambdas=lambdas)
     uniform = start_quantizers(anchor.bundle.config, fit_settings, anchor.bundle.rd_lambda)
