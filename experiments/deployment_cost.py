@@ -58,8 +58,8 @@ class Settings(Refits):
     images: tyro.conf.Positional[Path | None] = None
     batch_size: int = 8
     lambdas: tuple[float, ...] = LAMBDAS
-    training_steps: int = 9500
-    refit_steps: int = 200
+    training_steps: int = 23500
+    refit_steps: int = 450
     timed_steps: int = 3
     out: Path = Path("results")
 

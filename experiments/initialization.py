@@ -1,10 +1,11 @@
 """Where should a refit begin?
 
-The same fit, from four starts:
+The same fit, from five starts:
 
 - *uniform*: the uniform quantizer whose step is right for λ at high rate; what `lic refit` does.
 - *neighbour*: the quantizers fitted to 2λ, as they are.
 - *neighbour, scaled*: the same, all their lengths times √2.
+- *one for all, scaled*: the quantizers fitted to one λ in the middle of all, their lengths times what λ asks for.
 - *Lloyd–Max*: the entropy-constrained optimum for a Laplacian source, in closed form but for two scalar equations
   (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables"): uniform cells, a wider
   one about zero, levels towards zero. The Laplacian is the one with the residuals' mean excess over half a step.
@@ -40,6 +41,7 @@ STYLES = {
     "uniform": ("-", "black"),
     "neighbour": (":", "0.6"),
     "neighbour, scaled": ("--", "0.4"),
+    "one for all, scaled": ("--", "tab:orange"),
     "Lloyd–Max": ("-", "tab:blue"),
 }
 
@@ -155,10 +157,10 @@ def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers) -> Quanti
     return uniform.replace(latent=jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
 
 
-def scaled(quantizers: Quantizers, factor: float) -> Quantizers:
-    """The latent's quantizers with all lengths times a factor."""
-    latent = quantizers.latent
-    return quantizers.replace(latent=stanh.from_values(latent.spacings * factor, latent.thresholds * factor))
+def scaled(quantizers: Quantizers, factors: Float[np.ndarray, " K"]) -> Quantizers:
+    """The latent's quantizers, each with all lengths times its factor; the rows' fractions stay."""
+    latent, factors = quantizers.latent, np.asarray(factors, np.float32)[:, None]
+    return quantizers.replace(latent=stanh.from_values(latent.spacings * factors, latent.thresholds * factors))
 
 
 def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
@@ -167,10 +169,14 @@ def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
     uniform = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
     doubled = settings.settings(lambdas=tuple(2 * rd_lambda for rd_lambda in settings.lambdas))
     neighbour = fit(settings, anchor, doubled, "initialization_neighbour").quantizers
+    middle = settings.settings(lambdas=(math.exp(np.mean(np.log(settings.lambdas))),))
+    one = fit(settings, anchor, middle, "initialization_one").quantizers
+    one_each = jax.tree.map(lambda stack: jnp.repeat(stack, len(settings.lambdas), axis=0), one)
     return {
         "uniform": uniform,
         "neighbour": neighbour,
-        "neighbour, scaled": scaled(neighbour, math.sqrt(2)),
+        "neighbour, scaled": scaled(neighbour, np.full(len(settings.lambdas), math.sqrt(2))),
+        "one for all, scaled": scaled(one_each, start_steps(settings.lambdas, middle.lambdas[0])),
         "Lloyd–Max": lloyd_max(settings, anchor, uniform),
     }
 
@@ -191,8 +197,7 @@ def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
             axes.plot(range(3), values, style, marker="o", color=color, markersize=4)
             labels.append(Label(2, values[-1], row.start, color))
         axes.set_xticks(range(3), ["before", *(f"{count} steps" for count in steps)])
-        axes.set_yscale("symlog", linthresh=5)
-        axes.margins(y=0.15)
+        axes.axhline(0, color="0.8", linewidth=1)
         axes.set_title(f"λ = {rd_lambda:g}", fontsize=10)
         light_grid(axes)
         write_labels(axes, labels)

@@ -91,7 +91,9 @@ class Codec(RefiningCodec):
         if iterations:
             start = bitstream.unpack(found.stream).rate_units
             searched = self._searched(control, analysed, settings, deadline, start, coder)
-            if searched and (found.warning or not searched.warning):
+            if searched and found.warning and searched.warning:
+                found = searched._replace(warning=f"{found.warning}; {searched.warning}")
+            elif searched and not searched.warning:
                 found = searched
         if found.warning:
             warnings.warn(found.warning, LicWarning, stacklevel=2)

@@ -348,7 +348,7 @@ def keep_compiled_programs() -> None:
 def _training_defaults(arguments: list[str]) -> AnchorSettings:
     """What a training's flags are where they are not given: those of the model that it starts from, if any.
 
-    A codec's model has a hyper synthesis in integers, as narrow as it could be made; in training it begins anew.
+    A codec's model has a hyper synthesis in integers, as narrow as it could be made; trained in floats, as narrow.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--start", nargs="?")
@@ -357,7 +357,7 @@ def _training_defaults(arguments: list[str]) -> AnchorSettings:
         return _ANCHOR
     config, rd_lambda = zoo.config_of(start), zoo.rd_lambda_of(start)
     if config.hyper_arithmetic == "integer":
-        config = dataclasses.replace(config, hyper_arithmetic="float", hyper_synthesis_channels=())
+        config = dataclasses.replace(config, hyper_arithmetic="float")
     return dataclasses.replace(_ANCHOR, model=config, start=start, rd_lambda=rd_lambda)
 
 

@@ -229,7 +229,8 @@ def _expected_crossing(probes: list[Probe], below: _End, above: _End, goal: Goal
 def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[float], str], start: int | None) -> Found:
     """The stream whose value is nearest to the target, with a warning if that is no hit.
 
-    The range beyond which there is none is named by coding both its ends, unless a rate to start from was known.
+    The range beyond which there is none is named by coding both its ends, unless a rate to start from was known: who
+    knows that has been told the range.
     """
     probes = search(code, highest_units, goal, start)
     if start is None and not goal.is_hit_by(probes[-1].value) and not _enclose(probes, goal):
@@ -242,7 +243,7 @@ def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[flo
     if _enclose(probes, goal):
         return Found(nearest.stream, f"no rate of this image has {asked}; {given} is the nearest that was found")
     if start is not None:
-        return Found(nearest.stream, f"{asked} is outside of what this image reaches; it gets {given}")
+        return Found(nearest.stream, f"searched for, it gets {given}")
     values = [probe.value for probe in probes]
     lowest, highest = in_words(min(values)), in_words(max(values))
     return Found(nearest.stream, f"{asked} is outside of this image's range, {lowest} to {highest}; it gets {given}")

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from lic_jax.config import SHALLOW_SYNTHESES
+from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel, model_of
 from lic_jax.quantization.rounding import NOISE
 from lic_jax.training.objective import RateDistortion, anchor_objective
 from lic_jax.training.settings import AnchorSettings
+from lic_jax.transforms.integer import from_integers
 from lic_jax.zoo.weights import flatten, load_weights
 
 
@@ -123,11 +124,16 @@ def training_step(
 def started_from(params: dict, path: Path) -> dict:
     """Parameters with an anchor's in their place; its prior's as far as it has them.
 
+    A codec's hyper synthesis in integers comes as the floats that those stand for.
+
     Raises:
       LicError: not an anchor, or one of another analysis or synthesis.
     """
-    tree, _ = load_weights(path)
+    tree, metadata = load_weights(path)
     anchor = tree.get("params", tree)
+    if "input_scale" in anchor.get("hyper_synthesis", {}):
+        floats = from_integers(anchor["hyper_synthesis"], ModelConfig.from_json(metadata["config"]))
+        anchor = {**anchor, "hyper_synthesis": floats}
     shapes = lambda part: {name: leaf.shape for name, leaf in flatten(part).items()}
     fits = {
         part: isinstance(anchor.get(part), dict) and shapes(anchor[part]) == shapes(params[part]) for part in params

@@ -41,7 +41,7 @@ class AnchorSettings:
     Attributes:
       model: the architecture.
       start: a weights file to begin from instead of the KLT codec; of its prior, parts that it lacks or that have
-        another shape begin anew.
+        another shape begin anew, and a hyper synthesis in integers comes as the floats that those stand for.
       rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
       step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
       relaxation: what stands in for quantization: "mixed" or "noise".

@@ -17,6 +17,7 @@ No framework is imported here: the array module is an argument.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -41,6 +42,8 @@ LOG_INDEX_THRESHOLDS = exact.log(np.arange(SCALE_COUNT - 1) + 0.5).astype(np.flo
 
 _HEADROOM = 2.0
 """Activations may grow by this beyond the calibration's largest before they are clipped."""
+
+_BALANCING_SWEEPS = 20
 
 _LEAST_ACTIVATION = 1e-3
 """A hidden channel that stays below this never fires."""
@@ -147,15 +150,56 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
         widths.append(len(alive))
     index, _ = last_layer
     kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
-    mean_then_scale = lambda mean, scale: np.repeat([mean, scale], config.latent_channels)
-    if config.scale_output == "log_scale":
-        unit = mean_then_scale(1.0, LOG_SCALE_STEP)
-        offset = mean_then_scale(0.0, 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP)
-    else:
-        unit, offset = mean_then_scale(1.0, 1.0), mean_then_scale(0.0, 0.0)
+    unit, offset = _unit_and_offset(config)
     largest_weight = WEIGHT_MAX if hidden_layers else _BYTE_MAX
     integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest, largest_weight)
     return dataclasses.replace(config, hyper_arithmetic="integer", hyper_synthesis_channels=tuple(widths)), integers
+
+
+def from_integers(integers: dict, config: ModelConfig) -> dict:
+    """The float parameters that integers stand for, to train on: the inverse of `to_integers`, but for its rounding.
+
+    In which units a hidden channel had been trained is lost; here its weights are as large behind it as before it.
+
+    Args:
+      integers: the parameters of a hyper synthesis in integers.
+      config: the model, with the hidden channels that were left.
+    """
+    kernels, biases = [], []
+    of_input = np.asarray(integers["input_scale"], np.float64)
+    for index in range(len(config.hyper_synthesis_layers)):
+        kernel, bias, scale = (np.float64(integers[f"layer_{index}"][name]) for name in ("kernel", "bias", "scale"))
+        kernels.append(kernel * scale[:, None] * of_input)
+        biases.append(bias * scale - 0.5)
+        of_input = 1.0
+    unit, offset = _unit_and_offset(config)
+    kernels[-1] *= unit[:, None]
+    biases[-1] = (biases[-1] + 0.5 - offset) * unit
+    _balance(kernels, biases)
+    return {
+        f"layer_{index}": {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+        for index, (kernel, bias) in enumerate(zip(kernels, biases, strict=True))
+    }
+
+
+def _balance(kernels: list[np.ndarray], biases: list[np.ndarray]) -> None:
+    """Scales hidden channels, which are rectified, so that their weights before and behind are as large; in place."""
+    size = lambda kernel, axes: np.maximum(np.sqrt(np.mean(kernel**2, axis=axes)), 1e-12)
+    for _ in range(_BALANCING_SWEEPS):
+        for index, (before, behind) in enumerate(itertools.pairwise(kernels)):
+            ratio = np.sqrt(size(behind, (0, 1, 2)) / size(before, (0, 1, 3)))
+            before *= ratio[:, None]
+            biases[index] *= ratio
+            behind /= ratio
+
+
+def _unit_and_offset(config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What the last layer's outputs are in units of, and what is added then: (μ, s) as an index is read off them."""
+    mean_then_scale = lambda mean, scale: np.repeat([mean, scale], config.latent_channels)
+    if config.scale_output == "log_scale":
+        offset = 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP
+        return mean_then_scale(1.0, LOG_SCALE_STEP), mean_then_scale(0.0, offset)
+    return mean_then_scale(1.0, 1.0), mean_then_scale(0.0, 0.0)
 
 
 def _kernel_and_bias(layer: dict, kept: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """DESIGN.md section 5, rule 1: the hyper synthesis gives the same integers everywhere."""
 
+import dataclasses
 import decimal
 import hashlib
 import itertools
@@ -10,12 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage.data
 
 from lic_jax import zoo
+from lic_jax.codec import Codec
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel
-from lic_jax.transforms.integer import LOG_INDEX_THRESHOLDS, check_integers, integer_hyper_synthesis, to_integers
+from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.training.anchor import started_from
+from lic_jax.transforms.integer import (
+    LOG_INDEX_THRESHOLDS,
+    check_integers,
+    integer_hyper_synthesis,
+    to_integers,
+)
 from lic_jax.zoo.bundle import load_bundle
 from lic_jax.zoo.weights import save_weights
 
@@ -71,7 +80,8 @@ sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from lic_jax.config import ModelConfig
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.training.anchor import started_from
 from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.zoo.weights import load_weights
 from test_integer import digest
@@ -242,3 +252,22 @@ def test_the_thresholds_of_indexes_are_the_float32_numbers_nearest_to_logarithms
                 for number in (threshold, *np.nextafter(threshold, np.float32([-np.inf, np.inf])))
             )
             assert found < min(neighbours)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_training_goes_on_from_the_floats_that_integers_stand_for(name):
+    """Outputs differ by what activations are rounded by; in integers again they are hardly others."""
+    bundle = load_bundle(zoo.path_of(name))
+    config = dataclasses.replace(bundle.config, hyper_arithmetic="float")
+    model = HyperpriorModel(config)
+    hyper_latents = np.rint(Codec(bundle).analyse(skimage.data.astronaut()[:256, :256]).hyper_latent)
+    mean, index = integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config)(hyper_latents)
+
+    params = started_from(initialize(config, jax.random.key(0)), zoo.path_of(name))
+    of_floats, real_index = map(np.asarray, model.apply({"params": params}, hyper_latents, method="predict"))
+    assert np.sqrt(np.mean((of_floats - mean) ** 2)) < 0.01 * np.std(mean)
+    assert np.mean(np.rint(real_index) == index) > 0.9
+
+    again_config, again = to_integers(params["hyper_synthesis"], config, hyper_latents)
+    _, index_again = integer_hyper_synthesis(np, again, again_config)(hyper_latents)
+    assert np.mean(index_again == index) > 0.9
