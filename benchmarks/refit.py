@@ -2,8 +2,8 @@
 
     python benchmarks/refit.py
 
-One step of each, same process, same batch, for two anchors: the shipped model, whose analysis was kept small for
-training on two cores, and the same receiver with an analysis of the published width (random weights).
+One step of each, same process, same batch, T = 60 and z fitted, for two anchors: the shipped model, whose analysis was
+kept small for training on two cores, and the same receiver with an analysis of the published width (random weights).
 """
 
 import dataclasses
@@ -48,7 +48,8 @@ def analysis(model, params, pixels):
 
 
 def refit_step(model, params, pixels, lambdas):
-    process = refit(model, params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
+    settings = RefitSettings(lambdas=lambdas, latent_components=60, hyper_components=60, hyper_quantizer="fitted")
+    process = refit(model, params, settings, anchor_lambda=0.01)
     state = process.init()
     return lambda: process.update(state, pixels)
 

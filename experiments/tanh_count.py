@@ -27,12 +27,14 @@ import tyro
 from command import run
 from drawing import Label, light_grid, save_picture, write_labels
 from matplotlib.figure import Figure
+from one_model_many_rates import SHOWN_ROW
 from refits import Anchor, Judged, Refits, fit, judge, load_anchor
 
 from lic_jax.errors import LicError
 from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
+from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.quantizer_objective import Quantizers
@@ -167,14 +169,15 @@ def points_of(settings: Settings, anchor: Anchor, components: int) -> list[Count
 
 
 def steps_of(settings: Settings, anchor: Anchor, components: int) -> list[Step]:
-    """The staircases of a count: for every λ the start and the first seed's fit."""
+    """The staircases of a count: for every λ the start and the first seed's fit; of the rows, `SHOWN_ROW`'s."""
     start, fitted = start_of(settings, anchor, components), fit_count(settings, anchor, components)
-    return [
-        Step(components, rd_lambda, is_fitted, float(threshold), float(spacing))
-        for is_fitted, pairs in enumerate((start, fitted))
-        for rd_lambda, *rows in zip(settings.lambdas, pairs.latent.thresholds, pairs.latent.spacings, strict=True)
-        for threshold, spacing in zip(*rows, strict=True)
-    ]
+    steps = []
+    for is_fitted, pairs in enumerate((start, fitted)):
+        for rd_lambda, quantizer in zip(settings.lambdas, in_fixed_point(pairs)[0], strict=True):
+            shown = quantizer.at_row(SHOWN_ROW) if isinstance(quantizer, FixedPointRows) else quantizer
+            numbers = zip((shown.thresholds * UNIT).tolist(), (shown.spacings * UNIT).tolist(), strict=True)
+            steps += [Step(components, rd_lambda, is_fitted, *of_component) for of_component in numbers]
+    return steps
 
 
 def read_csv(path: Path, kind: type) -> list:
