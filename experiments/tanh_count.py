@@ -269,6 +269,8 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
             axes.plot(values, quantizer.levels()[quantizer.symbols(values)], style, color=color)
         axes.set_title(f"T = {count}", fontsize=10)
         light_grid(axes)
+    for axes in all_axes.ravel()[len(counts) :]:
+        axes.set_axis_off()
     figure.supxlabel("latent − mean, steps of the anchor")
     figure.supylabel("level")
     figure.suptitle(f"λ = {rd_lambda:g}: before the fit (grey) and after (blue)", fontsize=11)

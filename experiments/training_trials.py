@@ -299,9 +299,10 @@ def draw(rows: list[Row], path: Path) -> None:
     axes.set_yticks(places, [f"{row.question}: {row.trial}" for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="0.6", linewidth=1)
-    axes.margins(x=0.14)
+    axes.margins(x=0.14, y=0.02)
+    axes.set_axisbelow(True)
     axes.set(xlabel="BD-rate in %, against the first; less is better")
-    axes.set_title(f"Trainings of {rows[0].seconds:.0f} processor seconds, each with one change", fontsize=10)
+    axes.set_title(f"Trainings of about {rows[0].seconds:.0f} processor seconds, each with one change", fontsize=10)
     light_grid(axes)
     save_picture(figure, path)
 

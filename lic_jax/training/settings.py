@@ -122,7 +122,7 @@ class RefitSettings:
     seed: int = 0
     inverse_temperature: float = 10.0
     gap_rate: float = 15.0
-    schedule: str = "gap"
+    schedule: Literal[SCHEDULES] = "linear"
     row_knots: int = 8
     bin_edges: Literal[BIN_EDGES] = "thresholds"
     hyper_quantizer: HyperQuantizer = "kept"
