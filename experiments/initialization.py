@@ -5,7 +5,7 @@ The same fit, from five starts:
 - *uniform*: the uniform quantizer whose step is right for λ at high rate; what `lic refit` does.
 - *neighbour*: the quantizers fitted to 2λ, as they are.
 - *neighbour, scaled*: the same, all their lengths times √2.
-- *one for all, scaled*: the quantizers fitted to one λ in the middle of all, their lengths times what λ asks for.
+- *one for all*: what a fit to one λ in the middle of all made of its uniform start, made of the start for each λ.
 - *Lloyd–Max*: the entropy-constrained optimum for a Laplacian source, in closed form but for two scalar equations
   (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables"): uniform cells, a wider
   one about zero, levels towards zero. The Laplacian is the one with the residuals' mean excess over half a step.
@@ -35,13 +35,13 @@ from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.quantizer_objective import Quantizers
-from lic_jax.training.refit import start_quantizers, start_steps
+from lic_jax.training.refit import carried_over, start_quantizers, start_steps
 
 STYLES = {
     "uniform": ("-", "black"),
     "neighbour": (":", "0.6"),
     "neighbour, scaled": ("--", "0.4"),
-    "one for all, scaled": ("--", "tab:orange"),
+    "one for all": ("--", "tab:orange"),
     "Lloyd–Max": ("-", "tab:blue"),
 }
 
@@ -157,10 +157,10 @@ def lloyd_max(settings: Settings, anchor: Anchor, uniform: Quantizers) -> Quanti
     return uniform.replace(latent=jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
 
 
-def scaled(quantizers: Quantizers, factors: Float[np.ndarray, " K"]) -> Quantizers:
-    """The latent's quantizers, each with all lengths times its factor; the rows' fractions stay."""
-    latent, factors = quantizers.latent, np.asarray(factors, np.float32)[:, None]
-    return quantizers.replace(latent=stanh.from_values(latent.spacings * factors, latent.thresholds * factors))
+def scaled(quantizers: Quantizers, factor: float) -> Quantizers:
+    """The latent's quantizers with all lengths times a factor; the rows' fractions stay."""
+    latent = quantizers.latent
+    return quantizers.replace(latent=stanh.from_values(latent.spacings * factor, latent.thresholds * factor))
 
 
 def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
@@ -170,13 +170,13 @@ def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
     doubled = settings.settings(lambdas=tuple(2 * rd_lambda for rd_lambda in settings.lambdas))
     neighbour = fit(settings, anchor, doubled, "initialization_neighbour").quantizers
     middle = settings.settings(lambdas=(math.exp(np.mean(np.log(settings.lambdas))),))
-    one = fit(settings, anchor, middle, "initialization_one").quantizers
-    one_each = jax.tree.map(lambda stack: jnp.repeat(stack, len(settings.lambdas), axis=0), one)
+    start_of_one = start_quantizers(anchor.bundle.config, middle, anchor.bundle.rd_lambda)
+    one = fit(settings, anchor, middle, "initialization_one", start=start_of_one).quantizers
     return {
         "uniform": uniform,
         "neighbour": neighbour,
-        "neighbour, scaled": scaled(neighbour, np.full(len(settings.lambdas), math.sqrt(2))),
-        "one for all, scaled": scaled(one_each, start_steps(settings.lambdas, middle.lambdas[0])),
+        "neighbour, scaled": scaled(neighbour, math.sqrt(2)),
+        "one for all": carried_over(one, start_of_one, uniform),
         "Lloyd–Max": lloyd_max(settings, anchor, uniform),
     }
 

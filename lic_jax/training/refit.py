@@ -4,6 +4,7 @@ Only the quantizers of y and z change. Their parameters are stacked on a leading
 does not depend on them and runs once per batch.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -64,6 +65,31 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
     if settings.row_knots:
         widening = no_widening(config.latent_tables, settings.row_knots, (len(settings.lambdas),))
     return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
+
+
+def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Quantizers:
+    """Other starts, changed as a fit changed its own: each spacing and threshold by the same factor, the rows alike.
+
+    What a fit learns, the shape of dead zones and levels over the rows, hardly differs from rate to rate
+    (`experiments/initialization.py`).
+
+    Args:
+      fitted: one pair.
+      start: what it was fitted from.
+      others: a stack of any number of pairs, of as many components.
+    """
+
+    def changed(name: str) -> Array:
+        before, after = getattr(start.latent, name), getattr(fitted.latent, name)
+        return getattr(others.latent, name) * jnp.where(before == 0, 1, after / jnp.where(before == 0, 1, before))
+
+    latent = stanh.from_values(changed("spacings"), changed("thresholds"))
+    repeat = lambda leaf: jnp.repeat(leaf, len(latent.thresholds), axis=0)
+    return others.replace(
+        latent=latent,
+        hyper_latent=jax.tree.map(repeat, fitted.hyper_latent),
+        widening=jax.tree.map(repeat, fitted.widening),
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -211,7 +237,18 @@ def fit_quantizers(
     description: str = "refit",
     start: Quantizers | None = None,
 ) -> Quantizers:
-    """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`."""
+    """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`.
+
+    Where there is none, a fit to one λ comes first, if the settings have shared steps, over batches of its own.
+    """
+    if settings.shared_steps and start is None:
+        middle = math.exp(np.mean(np.log(settings.lambdas)))
+        one = dataclasses.replace(settings, lambdas=(middle,), steps=settings.shared_steps, shared_steps=0)
+        start_of_one = start_quantizers(model.config, one, anchor_lambda)
+        fitted = fit_quantizers(
+            model, params, batches, one, anchor_lambda, seed, f"{description}, one for all", start_of_one
+        )
+        start = carried_over(fitted, start_of_one, start_quantizers(model.config, settings, anchor_lambda))
     process = refit(model, params, settings, anchor_lambda, seed, start)
     state = process.init()
     progress = tqdm(itertools.islice(batches, settings.steps), total=settings.steps, desc=description, unit="step")

@@ -98,6 +98,8 @@ class RefitSettings:
       hyper_components: T of the hyper latent's quantizer.
       learning_rate: Adam's at the start; it falls to zero along a cosine.
       steps: batches seen.
+      shared_steps: batches seen before by a fit to one λ in the middle of all; what it makes of its uniform start the
+        others begin with. For many λ these cost little: a few own steps after them are worth several times as many.
       crop_size: side of the crops that a folder's photographs are cut into, a multiple of 64.
       batch_size: crops a step.
       seed: of the crops and of stochastic annealing.
@@ -117,6 +119,7 @@ class RefitSettings:
     hyper_components: int = 126
     learning_rate: float = 1e-2
     steps: int = 300
+    shared_steps: int = 0
     crop_size: int = 128
     batch_size: int = 8
     seed: int = 0
@@ -135,6 +138,7 @@ class RefitSettings:
             raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
         _check_crop_size(self.crop_size)
         check_counts(self, 1, "steps", "batch_size")
+        check_counts(self, 0, "shared_steps")
         if self.inverse_temperature < 1:
             raise LicError(f"inverse temperature {self.inverse_temperature} is too soft to fit with; use 1 or more")
         if self.row_knots < 0 or self.row_knots == 1:

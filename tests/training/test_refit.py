@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import re
 
 import jax
@@ -10,7 +11,7 @@ from lic_jax.model import HyperpriorModel
 from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.quantizer_objective import hard_objective, soft_objective
-from lic_jax.training.refit import encode, refit, start_quantizers
+from lic_jax.training.refit import carried_over, encode, fit_quantizers, refit, start_quantizers
 from lic_jax.training.settings import SCHEDULES, RefitSettings
 from lic_jax.zoo.bundle import load_bundle
 
@@ -55,6 +56,28 @@ def test_a_refit_lowers_every_objective_and_so_do_its_rows(model, params, crops,
     alike = curve.quantizers.replace(widening=None)
     alike_bpp, alike_mse = evaluate_quantizers(model, params, alike, crops, LAMBDAS, 8)
     assert np.all(after_bpp + LAMBDAS * after_mse < alike_bpp + LAMBDAS * alike_mse)
+
+
+def test_what_one_fit_learned_all_begin_with(model, params, crops):
+    """At its own λ it is the fit itself; elsewhere it is better than uniform quantizers without a step of its own."""
+    settings = RefitSettings(lambdas=LAMBDAS[1:2], steps=20)
+    start = start_quantizers(model.config, settings, 0.01)
+    fitted = fit_quantizers(model, params, itertools.repeat(crops), settings, 0.01)
+    for again, once in zip(*map(jax.tree.leaves, (carried_over(fitted, start, start), fitted)), strict=True):
+        np.testing.assert_allclose(again, once, rtol=1e-3, atol=1e-4)
+
+    others = start_quantizers(model.config, RefitSettings(lambdas=LAMBDAS), 0.01)
+    shared = dataclasses.replace(settings, lambdas=LAMBDAS, steps=10, shared_steps=20)
+    stacks = (
+        others,
+        carried_over(fitted, start, others),
+        fit_quantizers(model, params, itertools.repeat(crops), shared, 0.01),
+    )
+    uniform, carried, fitted_on = (
+        np.add(bpp, LAMBDAS * mse)
+        for bpp, mse in (evaluate_quantizers(model, params, stack, crops, LAMBDAS, 8) for stack in stacks)
+    )
+    assert np.all(carried < uniform) and np.all(fitted_on < uniform)
 
 
 def test_a_kept_hyper_quantizer_stays_uniform(model, params, crops):
