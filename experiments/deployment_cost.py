@@ -113,9 +113,9 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     training = AnchorSettings(config, hyperprior_steps=0, steps=settings.training_steps)
     stage = training_stages(training)[1]
     train = jax.jit(lambda state, pixels: training_step(training, stage, state, pixels)[0])
-    shapes = initialize(config, jax.random.key(0))["hyper_synthesis"]
+    untrained = initialize(config, jax.random.key(0))["hyper_synthesis"]
     rng = np.random.default_rng(settings.seed)
-    random = jax.tree.map(lambda leaf: 0.01 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
+    random = jax.tree.map(lambda leaf: 0.01 * rng.normal(size=leaf.shape).astype(np.float32), untrained)
     state = begin_stage(stage, jax.tree.map(jnp.asarray, {**bundle.params, "hyper_synthesis": random}))
     of_training = _seconds_a_step(train, state, pixels, settings.timed_steps)
     fit = settings.settings(lambdas=settings.lambdas, steps=settings.refit_steps)

@@ -35,7 +35,7 @@ from lic_jax.evaluation.codec import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.quantizer_objective import Quantizers
-from lic_jax.training.refit import carried_over, start_quantizers, start_steps
+from lic_jax.training.refit import carried_over, middle_of, start_quantizers, start_steps
 
 STYLES = {
     "uniform": ("-", "black"),
@@ -169,7 +169,7 @@ def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
     uniform = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
     doubled = settings.settings(lambdas=tuple(2 * rd_lambda for rd_lambda in settings.lambdas))
     neighbour = fit(settings, anchor, doubled, "initialization_neighbour").quantizers
-    middle = settings.settings(lambdas=(math.exp(np.mean(np.log(settings.lambdas))),))
+    middle = settings.settings(lambdas=(middle_of(settings.lambdas),))
     start_of_one = start_quantizers(anchor.bundle.config, middle, anchor.bundle.rd_lambda)
     one = fit(settings, anchor, middle, "initialization_one", start=start_of_one).quantizers
     return {

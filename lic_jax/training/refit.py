@@ -67,6 +67,11 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
     return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
 
 
+def middle_of(lambdas: Sequence[float]) -> float:
+    """The λ in the middle of all: their geometric mean."""
+    return math.exp(np.mean(np.log(lambdas)))
+
+
 def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Quantizers:
     """Other starts, changed as a fit changed its own: each spacing and threshold by the same factor, the rows alike.
 
@@ -242,8 +247,8 @@ def fit_quantizers(
     Where there is none, a fit to one λ comes first, if the settings have shared steps, over batches of its own.
     """
     if settings.shared_steps and start is None:
-        middle = math.exp(np.mean(np.log(settings.lambdas)))
-        one = dataclasses.replace(settings, lambdas=(middle,), steps=settings.shared_steps, shared_steps=0)
+        middle = (middle_of(settings.lambdas),)
+        one = dataclasses.replace(settings, lambdas=middle, steps=settings.shared_steps, shared_steps=0)
         start_of_one = start_quantizers(model.config, one, anchor_lambda)
         fitted = fit_quantizers(
             model, params, batches, one, anchor_lambda, seed, f"{description}, one for all", start_of_one

@@ -80,8 +80,7 @@ sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from lic_jax.config import ModelConfig
-from lic_jax.model import HyperpriorModel, initialize
-from lic_jax.training.anchor import started_from
+from lic_jax.model import HyperpriorModel
 from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.zoo.weights import load_weights
 from test_integer import digest
