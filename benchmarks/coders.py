@@ -14,10 +14,10 @@ import numpy as np
 from decode import sample
 from timing import median_seconds
 
-from lic_jax.codec import load
-from lic_jax.decoder import Decoder, channel_index
-from lic_jax.entropy import coder
-from lic_jax.images import SUFFIXES, read_image
+from lic_jax.codec.codec import load
+from lic_jax.codec.decoder import Decoder, channel_index
+from lic_jax.entropy.coders import coding as coder
+from lic_jax.io.images import SUFFIXES, read_image
 
 
 class Segment(NamedTuple):

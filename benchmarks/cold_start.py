@@ -14,13 +14,13 @@ from pathlib import Path
 from decode import sample
 from timing import median_seconds
 
-from lic_jax.codec import load
-from lic_jax.images import read_image
+from lic_jax.codec.codec import load
+from lic_jax.io.images import read_image
 
 PROGRAMS = {
     "Python": "pass",
     "… NumPy and Pillow": "import numpy, PIL.Image",
-    "… all imports": "import lic_jax.cli, lic_jax.images, lic_jax.decoder, constriction",
+    "… all imports": "import lic_jax.cli.receiver, lic_jax.io.images, lic_jax.codec.decoder, constriction",
 }
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stream, decoded = Path(folder, "image.lic"), Path(folder, "image.png")
         stream.write_bytes(load().compress(image))
-        decompress = f"from lic_jax.cli import main; main(['decompress', {str(stream)!r}, {str(decoded)!r}])"
+        decompress = f"from lic_jax.cli.main import main; main(['decompress', {str(stream)!r}, {str(decoded)!r}])"
         programs = {**PROGRAMS, "lic decompress": decompress}
         seconds = median_seconds({name: lambda program=program: run(program) for name, program in programs.items()}, 9)
     for name, value in seconds.items():

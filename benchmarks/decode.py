@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, features
 from timing import matrix_flops_per_second, median_seconds
 
-from lic_jax.codec import load
-from lic_jax.decoder import Decoder
-from lic_jax.entropy import coder
+from lic_jax.codec.codec import load
+from lic_jax.codec.decoder import Decoder
+from lic_jax.entropy.coders import coding as coder
 from lic_jax.evaluation.complexity import complexity
-from lic_jax.images import read_image
+from lic_jax.io.images import read_image
 
 
 def main() -> None:

@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from lic_jax import bitstream
-from lic_jax.codec import load
-from lic_jax.images import image_paths, read_image
+from lic_jax.codec.codec import load
+from lic_jax.codec.one_shot import pad_to_multiple
+from lic_jax.io import container
+from lic_jax.io.images import image_paths, read_image
 from lic_jax.model import HyperpriorModel
-from lic_jax.one_shot import pad_to_multiple
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.quantization.rows import Widening, middle_of
 from lic_jax.training.curve import evaluate_quantizers
-from lic_jax.training.quantizer_objective import Quantizers
+from lic_jax.training.refit_objective import Quantizers
 from lic_jax.zoo.bundle import Bundle
 
 
@@ -66,9 +66,9 @@ def main(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DI
         analysed = codec.analyse(image)
         estimated.append(estimated_bytes(codec.bundle, image))
         rates = range(codec.bundle.highest_rate + 1)
-        real.append([len(codec.code(analysed, rate)) - bitstream.HEADER_BYTES for rate in rates])
+        real.append([len(codec.code(analysed, rate)) - container.HEADER_BYTES for rate in rates])
     means = np.mean(estimated, axis=0), np.mean(real, axis=0)
-    print(f"{len(real)} images, mean bytes without the header of {bitstream.HEADER_BYTES}")
+    print(f"{len(real)} images, mean bytes without the header of {container.HEADER_BYTES}")
     print(" rate  estimated       real  difference")
     for rate, (guess, size) in enumerate(zip(*means, strict=True)):
         print(f"{rate:5}  {guess:9.1f}  {size:9.1f}  {100 * (size / guess - 1):+9.3f} %")

@@ -14,13 +14,13 @@ import tyro
 from estimated_rate import fitted_quantizers
 from tqdm import tqdm
 
-from lic_jax import zoo
+from lic_jax.codec.one_shot import pad_to_multiple
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.codec import write_csv
-from lic_jax.images import image_paths, read_image
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.images import image_paths, read_image
 from lic_jax.model import HyperpriorModel
-from lic_jax.one_shot import pad_to_multiple
 from lic_jax.training.curve import evaluate_quantizers
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import in_stored_precision, load_bundle
 from lic_jax.zoo.weights import load_weights
 
@@ -40,7 +40,7 @@ def main(
     csv: Path | None = None,
 ) -> None:
     """Compare the rates of a float and an integer hyper synthesis on a folder of images."""
-    bundle = load_bundle(zoo.path_of())
+    bundle = load_bundle(shipped.path_of())
     tree, metadata = load_weights(anchor)
     codecs = (
         (HyperpriorModel(ModelConfig.from_json(metadata["config"])), in_stored_precision(tree)),

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from timing import median_seconds
 
-from lic_jax.codec import load
+from lic_jax.codec.codec import load
 from lic_jax.encoding.choice import Latents
-from lic_jax.encoding.objective import decode
+from lic_jax.encoding.cost import decode
 from lic_jax.encoding.search import DESCENTS, Start, assess, batch_of, begin, improve, nearest_choice, update
 from lic_jax.quantization.fixed_point import RATE_UNITS
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lic_jax import bitstream
-from lic_jax.decoder import Decoder, channel_index, hyper_shape, load_decoder
-from lic_jax.entropy import coder
+from lic_jax.codec.decoder import Decoder, channel_index, hyper_shape, load_decoder
+from lic_jax.entropy.coders import coding as coder
 from lic_jax.entropy.tables import TOTAL
-from lic_jax.images import write_image
+from lic_jax.io import container
+from lic_jax.io.images import write_image
 
 RATE = 3
 _PIECE = 1 << 22
@@ -62,7 +62,7 @@ def random_stream(decoder: Decoder, height: int, width: int, rate: float, seed: 
         coder.encode(hyper_symbols, channel, tables.hyper_latent),
         coder.encode(random_symbols(rng, index, tables.latent), index, tables.latent),
     )
-    return bitstream.pack(bitstream.Stream(bundle.fingerprint, height, width, rate_units, *segments))
+    return container.pack(container.Stream(bundle.fingerprint, height, width, rate_units, *segments))
 
 
 def random_symbols(rng: np.random.Generator, table_index: np.ndarray, tables: np.ndarray) -> np.ndarray:

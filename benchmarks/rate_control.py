@@ -18,7 +18,7 @@ import tyro
 import lic_jax as lic
 from lic_jax.errors import LicWarning
 from lic_jax.evaluation.metrics import psnr
-from lic_jax.images import image_paths, read_image
+from lic_jax.io.images import image_paths, read_image
 
 BPP = (0.25, 0.5, 1.0, 1.5)
 PSNR_DB = (28.0, 30.0, 32.0, 34.0)

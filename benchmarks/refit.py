@@ -12,20 +12,20 @@ import jax
 import numpy as np
 from timing import median_seconds
 
-from lic_jax import zoo
 from lic_jax.model import HyperpriorModel, initialize, to_network_domain
 from lic_jax.training.refit import refit
 from lic_jax.training.settings import LAMBDAS, RefitSettings
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import load_bundle
 
 
 def main() -> None:
-    shipped = load_bundle(zoo.path_of())
-    wide = dataclasses.replace(shipped.config, analysis_channels=(256, 256, 256))
+    bundle = load_bundle(shipped.path_of())
+    wide = dataclasses.replace(bundle.config, analysis_channels=(256, 256, 256))
     wide_analysis = initialize(wide, jax.random.key(0))["analysis"]
     anchors = {
-        "the shipped model": (shipped.config, shipped.params),
-        "with analysis 256, 256, 256": (wide, {**shipped.params, "analysis": wide_analysis}),
+        "the shipped model": (bundle.config, bundle.params),
+        "with analysis 256, 256, 256": (wide, {**bundle.params, "analysis": wide_analysis}),
     }
     pixels = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
     print("one refit step on 8 crops of 128×128, median ms")

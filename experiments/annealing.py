@@ -23,7 +23,7 @@ from drawing import Label, light_grid, save_picture, write_labels
 from refits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
 
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import SCHEDULES
 

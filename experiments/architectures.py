@@ -28,8 +28,8 @@ from refits import Refits, crops_of, digest_of, fit, judge, load_anchor, photogr
 
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import write_csv
-from lic_jax.images import image_paths
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.images import image_paths
 from lic_jax.training.deployment import in_fixed_point, in_integers
 from lic_jax.training.loop import train_anchor
 from lic_jax.training.refit import start_quantizers

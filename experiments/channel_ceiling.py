@@ -20,10 +20,10 @@ from drawing import light_grid, save_picture
 from jaxtyping import Float
 from tqdm import tqdm
 
-from lic_jax.encoding.objective import psnr_of
-from lic_jax.evaluation.codec import write_csv
-from lic_jax.files import make_folder
-from lic_jax.images import RGB
+from lic_jax.encoding.cost import psnr_of
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.files import make_folder
+from lic_jax.io.images import RGB
 from lic_jax.training.data import load_folder
 from lic_jax.training.klt import PATCH, principal_axes
 

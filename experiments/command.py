@@ -8,8 +8,8 @@ import jax
 import matplotlib
 import tyro
 
-from lic_jax.cli import exit_code_of
-from lic_jax.commands import keep_compiled_programs
+from lic_jax.cli.main import exit_code_of
+from lic_jax.cli.sender import keep_compiled_programs
 from lic_jax.errors import LicError
 
 

@@ -42,9 +42,9 @@ from equal_training import (
 
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.files import make_folder, read_bytes
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.files import make_folder, read_bytes
 
 _PUBLISHED_LATENT = {"latent_channels": 320, "hyper_channels": 320, "block_transform": False}
 PUBLISHED = {

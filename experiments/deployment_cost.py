@@ -29,14 +29,14 @@ from command import run
 from drawing import save_picture
 from refits import Anchor, Refits, load_anchor
 
-from lic_jax import zoo
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.complexity import complexity, decoding
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.model import initialize
 from lic_jax.training.anchor import begin_stage, training_stages, training_step
 from lic_jax.training.refit import refit
 from lic_jax.training.settings import LAMBDAS, AnchorSettings, check_counts
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import RECEIVER_PARTS
 from lic_jax.zoo.weights import flatten, load_weights
 
@@ -81,7 +81,7 @@ class Quantity(NamedTuple):
 
 def array_bytes(settings: Settings) -> tuple[int, int, float]:
     """What the shipped file's arrays take: (all weights, the receiver's, both quantizers of one rate)."""
-    tree, _ = load_weights(zoo.path_of(settings.model))
+    tree, _ = load_weights(shipped.path_of(settings.model))
     bytes_of = lambda part: sum(leaf.nbytes for leaf in flatten(part).values())
     rates = len(tree["quantizers"]["latent"]["spacings"])
     weights = {name: bytes_of(part) for name, part in tree["params"].items()}

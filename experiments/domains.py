@@ -25,11 +25,11 @@ from equal_training import bd_rate_of
 from PIL import Image, ImageFilter
 from refits import Anchor, Refits, codec_of, crops_of, encoded, fit, load_anchor, photographs_of, real_curve
 
-from lic_jax.codec import Codec
+from lic_jax.codec.codec import Codec
 from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.rate_distortion import Point
-from lic_jax.images import RGB, read_image
+from lic_jax.io.images import RGB, read_image
 
 KINDS = {
     "medical": ("retina.jpg", "ihc.png", "cell.png"),

@@ -29,16 +29,16 @@ import optax
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from lic_jax.codec import Codec
+from lic_jax.codec.codec import Codec
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, decode
-from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.complexity import complexity
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.files import make_folder
-from lic_jax.images import image_paths, read_image
+from lic_jax.io.files import make_folder
+from lic_jax.io.images import image_paths, read_image
 from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step

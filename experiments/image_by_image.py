@@ -22,9 +22,9 @@ from command import run
 from drawing import light_grid, save_picture
 
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import MEAN, write_csv
+from lic_jax.evaluation.measurement import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.files import make_folder
+from lic_jax.io.files import make_folder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,11 +31,11 @@ from drawing import Label, light_grid, save_picture, write_labels
 from jaxtyping import Float
 from refits import Anchor, Refits, fit, judge, load_anchor
 
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
-from lic_jax.training.quantizer_objective import Quantizers
 from lic_jax.training.refit import carried_over, middle_of, start_quantizers, start_steps
+from lic_jax.training.refit_objective import Quantizers
 
 STYLES = {
     "uniform": ("-", "black"),

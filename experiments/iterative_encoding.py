@@ -33,17 +33,17 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from tqdm import tqdm
 
-from lic_jax import zoo
-from lic_jax.codec import Codec, load
+from lic_jax.codec.codec import Codec, load
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.files import make_folder, read_bytes
-from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.io.files import make_folder, read_bytes
+from lic_jax.io.images import RGB, image_paths, read_image
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle
 
 ONE_SHOT = "one shot"
@@ -74,7 +74,7 @@ class Settings:
     """
 
     images: tyro.conf.Positional[Path]
-    model: str = zoo.DEFAULT
+    model: str = shipped.DEFAULT
     count: int = 0
     crop: int = 0
     rates: tuple[float, ...] = ()

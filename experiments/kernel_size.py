@@ -23,9 +23,9 @@ from drawing import Label, light_grid, save_picture, write_labels
 from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
 
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import blockiness
-from lic_jax.files import make_folder
+from lic_jax.io.files import make_folder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,12 +17,13 @@ import skimage.data
 from command import run
 from matplotlib.figure import Figure
 
-from lic_jax import bitstream, zoo
-from lic_jax.codec import Codec, load
-from lic_jax.evaluation.codec import MeasuredRow, measure_image, write_csv
+from lic_jax.codec.codec import Codec, load
+from lic_jax.evaluation.measurement import MeasuredRow, measure_image, write_csv
 from lic_jax.evaluation.metrics import psnr
-from lic_jax.images import RGB, read_image
+from lic_jax.io import container
+from lic_jax.io.images import RGB, read_image
 from lic_jax.quantization.fixed_point import RATE_UNITS
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle
 
 SHOWN_ROW = 20
@@ -42,7 +43,7 @@ class Settings:
     """
 
     photograph: Path | None = None
-    model: str = zoo.DEFAULT
+    model: str = shipped.DEFAULT
     max_bytes: tuple[int, ...] = (2000, 4000, 8000)
     points: int = 25
     out: Path = Path("runs/one_model_many_rates")
@@ -72,7 +73,7 @@ def fill(codec: Codec, image: RGB, max_bytes: int) -> tuple[FilledStream, RGB]:
     """The largest stream that fits, and what its receiver sees."""
     data = codec.compress(image, max_bytes=max_bytes)
     decoded = codec.decompress(data)
-    rate = bitstream.unpack(data).rate_units / RATE_UNITS
+    rate = container.unpack(data).rate_units / RATE_UNITS
     return FilledStream(max_bytes, len(data), rate, psnr(decoded, image)), decoded
 
 

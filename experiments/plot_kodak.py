@@ -14,9 +14,9 @@ from pathlib import Path
 from command import run
 from rd_curve import CurvePoint, draw, print_bd_rates, reference_curves
 
-from lic_jax.evaluation.codec import MEAN, write_csv
+from lic_jax.evaluation.measurement import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import is_monotone
-from lic_jax.images import image_paths, read_image
+from lic_jax.io.images import image_paths, read_image
 
 MODELS = {"lic_jax": "kodak.csv", "small": "kodak_small.csv"}
 """The tables of the shipped models; the first one's is the curve."""

@@ -27,18 +27,18 @@ from drawing import Label, light_grid, save_picture, write_labels
 from equal_training import EqualTraining, bd_rate_of, held_out_photographs
 from tqdm import tqdm
 
-from lic_jax import zoo
-from lic_jax.cli import exit_code_of
-from lic_jax.codec import Codec
+from lic_jax.cli.main import exit_code_of
+from lic_jax.codec.codec import Codec
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
-from lic_jax.files import make_folder
+from lic_jax.io.files import make_folder
 from lic_jax.model import model_of
 from lic_jax.training import data
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.settings import AS_PUBLISHED, RefitSettings
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 
 PLAIN = "plain"
@@ -82,7 +82,7 @@ class Settings:
     """
 
     images: tyro.conf.Positional[Path]
-    start: str = zoo.DEFAULT
+    start: str = shipped.DEFAULT
     options: tuple[str, ...] = tuple(OPTIONS)[1:]
     lambdas: tuple[float, ...] = (0.0025, 0.005, 0.02, 0.08)
     steps: int = 120
@@ -125,7 +125,7 @@ class OptionPoint(NamedTuple):
 
 def fitted_model(settings: Settings, option: str) -> Path:
     """The file of an option's model, fitted if need be."""
-    start = load_bundle(zoo.path_of(settings.start))
+    start = load_bundle(shipped.path_of(settings.start))
     refit_settings = settings.refit_settings(option)
     identity = repr((refit_settings, settings.held_out, start.fingerprint, settings.images.resolve()))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]

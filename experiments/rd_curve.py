@@ -22,18 +22,18 @@ from command import run
 from drawing import save_picture
 from tqdm import tqdm
 
-from lic_jax import zoo
-from lic_jax.codec import Codec
+from lic_jax.codec.codec import Codec
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
-from lic_jax.evaluation.codec import default_rates, mean_rows, measure_image, write_csv
+from lic_jax.evaluation.measurement import default_rates, mean_rows, measure_image, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.io.images import RGB, image_paths, read_image
 from lic_jax.model import model_of
 from lic_jax.training.curve import fit_rate_distortion_curve
 from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.settings import LAMBDAS, RefitSettings
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
 CROP = 128
@@ -58,7 +58,7 @@ class Settings:
     """
 
     images: Path | None = None
-    model: str = zoo.DEFAULT
+    model: str = shipped.DEFAULT
     out: Path = Path("runs/rd_curve")
     lambdas: tuple[float, ...] = LAMBDAS
     steps: int = 120
@@ -87,7 +87,7 @@ def sample_photographs() -> dict[str, RGB]:
 
 def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
     """Fits the quantizers and gives the model that they make with the anchor."""
-    anchor = load_bundle(zoo.path_of(settings.model))
+    anchor = load_bundle(shipped.path_of(settings.model))
     folder = PhotographFolder(tuple(photographs), tuple(photographs.values()), ())
     crops = fixed_crops(folder, CROP, settings.crops, settings.seed)
     curve = fit_rate_distortion_curve(

@@ -22,19 +22,19 @@ from jaxtyping import Array, Float, Int, UInt8
 from rd_curve import sample_photographs
 from tqdm import tqdm
 
-from lic_jax import zoo
-from lic_jax.codec import Codec
+from lic_jax.codec.codec import Codec
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import measure_image
-from lic_jax.files import make_folder, read_bytes, write_bytes
-from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.evaluation.measurement import measure_image
+from lic_jax.io.files import make_folder, read_bytes, write_bytes
+from lic_jax.io.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel, model_of, to_network_domain
 from lic_jax.training import data
+from lic_jax.training.anchor_objective import psnr
 from lic_jax.training.deployment import in_fixed_point
-from lic_jax.training.objective import psnr
-from lic_jax.training.quantizer_objective import Quantizers, hard_objective
 from lic_jax.training.refit import refit, start_quantizers
+from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import AS_PUBLISHED, RefitSettings, check_counts
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
 SMOOTHED = 10
@@ -63,7 +63,7 @@ class Refits:
     """
 
     images: Path | None = None
-    model: str = zoo.DEFAULT
+    model: str = shipped.DEFAULT
     folder: Path = Path("runs/refits")
     steps: int = 60
     batch_size: int = 4
@@ -194,7 +194,7 @@ def encoded(model: CodecModel, params: dict, crops: UInt8[np.ndarray, "count siz
 
 def load_anchor(refits: Refits, path: Path | None = None) -> Anchor:
     """The experiment's anchor, or another file's, and its crops, of photographs to fit to and of those held out."""
-    bundle = load_bundle(path or zoo.path_of(refits.model))
+    bundle = load_bundle(path or shipped.path_of(refits.model))
     model = model_of(bundle.config)
     counts = (refits.crops, refits.judged_crops)
     parts = [

@@ -34,8 +34,8 @@ from equal_training import (
 )
 
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.codec import write_csv
-from lic_jax.files import make_folder
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.files import make_folder
 
 STYLES = (("o-", "tab:blue"), ("s--", "black"), ("^--", "0.4"), ("v--", "0.6"))
 """Of the curves, the shallow one first."""

@@ -31,14 +31,14 @@ from one_model_many_rates import SHOWN_ROW
 from refits import Anchor, Judged, Refits, fit, judge, load_anchor
 
 from lic_jax.errors import LicError
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.deployment import in_fixed_point
-from lic_jax.training.quantizer_objective import Quantizers
 from lic_jax.training.refit import start_quantizers
+from lic_jax.training.refit_objective import Quantizers
 from lic_jax.training.settings import check_counts
 from lic_jax.zoo.quantizer_arrays import stack, stack_rows
 

@@ -32,11 +32,11 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
-from lic_jax.encoding.objective import psnr_of
+from lic_jax.encoding.cost import psnr_of
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.evaluation.codec import write_csv
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.files import make_folder
+from lic_jax.evaluation.measurement import write_csv
+from lic_jax.io.files import make_folder
 from lic_jax.model import initialize, model_of
 from lic_jax.training import data
 from lic_jax.training.anchor import begin_stage, take_step, training_stages

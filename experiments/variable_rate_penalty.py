@@ -48,13 +48,13 @@ from refits import (
 )
 from tqdm import tqdm
 
-from lic_jax.evaluation.codec import write_csv
+from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.images import RGB, image_paths, read_image
+from lic_jax.io.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel
 from lic_jax.training.anchor import training_stages
+from lic_jax.training.anchor_objective import anchor_objective
 from lic_jax.training.deployment import in_fixed_point
-from lic_jax.training.objective import anchor_objective
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo.bundle import save_bundle

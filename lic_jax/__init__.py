@@ -10,13 +10,13 @@ Names are imported when they are first used: importing the package imports no fr
 from lic_jax.lazy import lazy_names
 
 _HOMES = {
-    "Codec": "codec",
+    "Codec": "codec.codec",
     "FactorizedModel": "model",
     "HyperpriorModel": "model",
     "LicError": "errors",
     "ModelConfig": "config",
     "fit_rate_distortion_curve": "training.curve",
-    "load": "codec",
+    "load": "codec.codec",
     "model_of": "model",
 }
 

@@ -20,8 +20,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER, ModelConfig
-from lic_jax.entropy.factorized import FactorizedPrior
-from lic_jax.entropy.gaussian import gaussian_mass, index_of_log_index, index_of_log_scale, scale_of_index
+from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.entropy.priors.gaussian import gaussian_mass, index_of_log_index, index_of_log_scale, scale_of_index
 from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
 from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis, IntegerHyperSynthesis, compand
 from lic_jax.transforms.synthesis import (

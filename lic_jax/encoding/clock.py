@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 
-from lic_jax.encoding.objective import RateDistortion, psnr_of
-from lic_jax.encoding.settings import Progress, Settings
+from lic_jax.encoding.cost import RateDistortion, psnr_of
+from lic_jax.encoding.method import Progress, Settings
 
 _STEPS_TO_FINISH = 8
 """Another step, the passes that finish, coding and decoding take about as long as so many steps."""

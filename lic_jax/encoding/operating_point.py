@@ -13,7 +13,7 @@ from lic_jax.entropy.tables import information
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
 from lic_jax.quantization.fixed_rows import FixedPointRows
 from lic_jax.quantization.gumbel import level_below
-from lic_jax.quantization.rounding import straight_through
+from lic_jax.quantization.noise import straight_through
 from lic_jax.quantization.rows import moved_inward
 
 

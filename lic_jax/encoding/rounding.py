@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
 from lic_jax.encoding.choice import Choice
-from lic_jax.encoding.objective import ImageBatch, RateDistortion, cost_of, decode, squared_error
+from lic_jax.encoding.cost import ImageBatch, RateDistortion, cost_of, decode, squared_error
 from lic_jax.encoding.operating_point import OperatingPoint, code_length
 from lic_jax.model import CodecModel
 

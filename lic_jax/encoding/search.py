@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
-from lic_jax.encoding import objective, refinement, rounding, sga
+from lic_jax.encoding import cost, refinement, rounding, sga
 from lic_jax.encoding.choice import Choice, Latents, Symbols
 from lic_jax.encoding.clock import Clock
+from lic_jax.encoding.cost import ImageBatch, RateDistortion
 from lic_jax.encoding.descent import DescentState
-from lic_jax.encoding.objective import ImageBatch, RateDistortion
+from lic_jax.encoding.method import Settings
 from lic_jax.encoding.operating_point import OperatingPoint
-from lic_jax.encoding.settings import Settings
 from lic_jax.model import CodecModel
 from lic_jax.transforms.buckets import batches_of, stacked
 
@@ -82,8 +82,8 @@ class Found(NamedTuple):
     one_shot_cost: RateDistortion
 
 
-nearest_choice = jax.jit(objective.nearest_choice, static_argnums=0)
-assess = jax.jit(objective.assess, static_argnums=0)
+nearest_choice = jax.jit(cost.nearest_choice, static_argnums=0)
+assess = jax.jit(cost.assess, static_argnums=0)
 improve = jax.jit(rounding.improve, static_argnums=0)
 local_gains = jax.jit(rounding.local_gains, static_argnums=0)
 

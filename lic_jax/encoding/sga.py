@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.encoding import descent
-from lic_jax.encoding.objective import ImageBatch, relaxed_objective
+from lic_jax.encoding.cost import ImageBatch, relaxed_objective
 from lic_jax.encoding.operating_point import OperatingPoint
 from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import logistic_noise, upper_weight
-from lic_jax.quantization.rounding import NOISE
+from lic_jax.quantization.noise import NOISE
 
 PUBLISHED_STEPS = 3000
 PUBLISHED_LEARNING_RATE = 5e-3

@@ -16,12 +16,12 @@ import optax
 from jaxtyping import Array, Int
 
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.entropy.priors.integers import from_integers
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel, model_of
-from lic_jax.quantization.rounding import NOISE
-from lic_jax.training.objective import RateDistortion, anchor_objective
+from lic_jax.quantization.noise import NOISE
+from lic_jax.training.anchor_objective import RateDistortion, anchor_objective
 from lic_jax.training.settings import AnchorSettings
-from lic_jax.transforms.integer import from_integers
 from lic_jax.zoo.weights import flatten, load_weights
 
 

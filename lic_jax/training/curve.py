@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lic_jax.model import CodecModel
-from lic_jax.training.objective import psnr
-from lic_jax.training.quantizer_objective import Quantizers, hard_objective
+from lic_jax.training.anchor_objective import psnr
 from lic_jax.training.refit import encode, fit_quantizers
+from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lic_jax.errors import LicError
-from lic_jax.images import image_paths, read_image
+from lic_jax.io.images import image_paths, read_image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,19 +7,19 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from lic_jax import zoo
 from lic_jax.config import ModelConfig
+from lic_jax.entropy.priors.integers import to_integers
 from lic_jax.model import model_of
 from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
 from lic_jax.quantization.rows import offsets
 from lic_jax.training import data
+from lic_jax.training.anchor_objective import psnr
 from lic_jax.training.curve import evaluate_quantizers
-from lic_jax.training.objective import psnr
-from lic_jax.training.quantizer_objective import Quantizers
 from lic_jax.training.refit import encode, fit_quantizers, start_quantizers
+from lic_jax.training.refit_objective import Quantizers
 from lic_jax.training.settings import RefitSettings
-from lic_jax.transforms.integer import to_integers
+from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 from lic_jax.zoo.weights import load_weights
 
@@ -72,8 +72,8 @@ def refit_anchor(
     Raises:
       LicError: the anchor or the folder cannot be used.
     """
-    tree, _ = load_weights(zoo.path_of(anchor))
-    config, anchor_lambda = zoo.config_of(anchor), zoo.rd_lambda_of(anchor)
+    tree, _ = load_weights(shipped.path_of(anchor))
+    config, anchor_lambda = shipped.config_of(anchor), shipped.rd_lambda_of(anchor)
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
     if not config.is_exact:

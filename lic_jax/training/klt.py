@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from lic_jax.config import LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
-from lic_jax.entropy.factorized import FactorizedPrior
+from lic_jax.entropy.priors.density import FactorizedPrior
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
 from lic_jax.transforms.phases import first_tap

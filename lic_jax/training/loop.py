@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from lic_jax import zoo
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.files import make_folder, read_bytes, write_bytes
+from lic_jax.io.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import initialize
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import TrainingState, begin_stage, started_from, take_step, training_stages, validate
+from lic_jax.training.anchor_objective import RateDistortion, psnr
 from lic_jax.training.klt import klt_start, prior_start
-from lic_jax.training.objective import RateDistortion, psnr
 from lic_jax.training.settings import AnchorSettings
+from lic_jax.zoo import shipped
 from lic_jax.zoo.weights import anchor_metadata, save_weights
 
 LOG_COLUMNS = (
@@ -73,7 +73,7 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         start = prior_start if settings.start else klt_start
         params = start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
         if settings.start:
-            params = started_from(params, zoo.path_of(settings.start))
+            params = started_from(params, shipped.path_of(settings.start))
         state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
 
     def keep(state: TrainingState) -> None:

@@ -23,9 +23,9 @@ from lic_jax.config import ModelConfig
 from lic_jax.model import CodecModel, to_network_domain
 from lic_jax.quantization import annealing, stanh
 from lic_jax.quantization.rows import no_widening
+from lic_jax.training.anchor_objective import RateDistortion, psnr
 from lic_jax.training.klt import PATCH, optimal_step
-from lic_jax.training.objective import RateDistortion, psnr
-from lic_jax.training.quantizer_objective import Quantizers, soft_objective
+from lic_jax.training.refit_objective import Quantizers, soft_objective
 from lic_jax.training.settings import RefitSettings
 
 _FINAL_GROWTH = 10.0

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lic_jax.quantization.rounding import straight_through
-from lic_jax.transforms.integer import through_integer_layers
+from lic_jax.entropy.priors.integers import through_integer_layers
+from lic_jax.quantization.noise import straight_through
 from lic_jax.transforms.layers import Convolution, IntegerTransposedConvolution, TransposedConvolution
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from lic_jax.entropy.priors.integers import integer_layer
 from lic_jax.transforms.convolution import convolution, transposed_convolution
 from lic_jax.transforms.gdn import Normalization
-from lic_jax.transforms.integer import integer_layer
 
 
 class Convolution(nn.Module):

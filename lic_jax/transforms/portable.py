@@ -11,8 +11,8 @@ import numpy as np
 
 from lic_jax.arrays import Float, Int
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER, SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.entropy.priors.integers import integer_hyper_synthesis
 from lic_jax.errors import LicError
-from lic_jax.transforms.integer import integer_hyper_synthesis
 from lic_jax.transforms.phases import (
     first_tap,
     product,

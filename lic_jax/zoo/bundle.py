@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.entropy.priors.integers import check_integers
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, FixedPointQuantizer, at_rate
 from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.transforms.integer import check_integers
 from lic_jax.zoo.quantizer_arrays import stack, stack_rows, unstack, unstack_rows
 from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, sha256, unflatten
 

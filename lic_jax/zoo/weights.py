@@ -16,7 +16,7 @@ import numpy as np
 
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.files import make_folder, opened, write_bytes
+from lic_jax.io.files import make_folder, opened, write_bytes
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:

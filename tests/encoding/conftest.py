@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lic_jax.codec import Codec
+from lic_jax.codec.codec import Codec
 from lic_jax.encoding.choice import Latents
 from lic_jax.encoding.search import Problem, Start, assess, batch_of
 from lic_jax.zoo.bundle import load_bundle

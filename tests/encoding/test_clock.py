@@ -3,7 +3,7 @@
 import pytest
 
 from lic_jax.encoding.clock import Clock
-from lic_jax.encoding.settings import Settings
+from lic_jax.encoding.method import Settings
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lic_jax import bitstream
-from lic_jax.decoder import Decoder
+from lic_jax.codec.decoder import Decoder
 from lic_jax.encoding.choice import Choice, Symbols
-from lic_jax.encoding.objective import RateDistortion
+from lic_jax.encoding.cost import RateDistortion
+from lic_jax.encoding.method import MethodName
 from lic_jax.encoding.search import DESCENTS, LOOKS, Found, begin, update
-from lic_jax.encoding.settings import MethodName
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation.metrics import psnr
+from lic_jax.io import container
 
 RATE = 0
 ITERATIONS = {"rounding": 2, "refinement": 10, "sga": 60}
@@ -85,7 +85,7 @@ def search_by_chance(codec, monkeypatch):
             found.append(Found(Choice(symbols, mean, index), *costs))
             return found
 
-        monkeypatch.setattr("lic_jax.refining.search", search)
+        monkeypatch.setattr("lic_jax.codec.refining.search", search)
         return found
 
     return replace_search
@@ -171,7 +171,7 @@ def test_a_search_that_is_stopped_on_the_way_to_a_size_keeps_what_it_found(codec
 
     data = codec.compress(image, max_bytes=size, iterations=steps, on_progress=report)
     assert 0.95 * size < len(data) <= size and len(probes) > 1
-    rate = bitstream.unpack(data).rate_units / 256
+    rate = container.unpack(data).rate_units / 256
     assert cost(codec, data, image, rate) < 0.99 * cost(codec, codec.compress(image, rate), image, rate)
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
 from lic_jax.entropy.bins import UNBOUNDED, bin_edges, hard_bins, inner_edges, soft_bins
-from lic_jax.entropy.gaussian import gaussian_mass
+from lic_jax.entropy.priors.gaussian import gaussian_mass
 from lic_jax.errors import LicError
 from lic_jax.quantization import stanh
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_ndtr, ndtr
 
-from lic_jax.entropy.gaussian import gaussian_mass, index_of_log_scale, scale_of_index
+from lic_jax.entropy.priors.gaussian import gaussian_mass, index_of_log_scale, scale_of_index
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MAX, SCALE_MIN
 from lic_jax.entropy.tables import scale_table
 

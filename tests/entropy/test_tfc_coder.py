@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lic_jax.entropy import tfc_coder
-from lic_jax.entropy.coder import decode, encode
+from lic_jax.entropy.coders import tfc_coder
+from lic_jax.entropy.coders.coding import decode, encode
+from lic_jax.entropy.coders.tfc_coder import least_bits, lookup, sixteen_bits
 from lic_jax.entropy.tables import TOTAL, gaussian_tables, information
-from lic_jax.entropy.tfc_coder import least_bits, lookup, sixteen_bits
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
 

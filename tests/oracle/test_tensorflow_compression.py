@@ -19,8 +19,8 @@ tfc = pytest.importorskip("tensorflow_compression", reason="needs the extra tfc 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lic_jax.entropy.factorized import FactorizedPrior
-from lic_jax.entropy.gaussian import gaussian_mass, index_of_log_index, scale_of_index
+from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.entropy.priors.gaussian import gaussian_mass, index_of_log_index, scale_of_index
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.entropy.tables import TOTAL, factorized_tables, gaussian_tables
 from lic_jax.quantization.fixed_point import FixedPointQuantizer

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lic_jax.errors import LicError
-from lic_jax.images import image_paths
+from lic_jax.io.images import image_paths
 from lic_jax.training.data import (
     PhotographFolder,
     RandomCrop,

@@ -10,8 +10,8 @@ from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel
 from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
 from lic_jax.training.deployment import in_fixed_point
-from lic_jax.training.quantizer_objective import hard_objective, soft_objective
 from lic_jax.training.refit import carried_over, encode, fit_quantizers, refit, start_quantizers
+from lic_jax.training.refit_objective import hard_objective, soft_objective
 from lic_jax.training.settings import SCHEDULES, RefitSettings
 from lic_jax.zoo.bundle import load_bundle
 

@@ -11,17 +11,13 @@ from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.model import HyperpriorModel, to_network_domain
 from lic_jax.training.klt import klt_start, optimal_step, principal_axes
-from lic_jax.transforms import (
-    CNNAnalysis,
+from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
+from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis
+from lic_jax.transforms.synthesis import (
     CNNSynthesis,
-    ELICAnalysis,
     ELICSynthesis,
-    GDNAnalysis,
     GDNSynthesis,
-    HyperAnalysis,
-    HyperSynthesis,
     JPEGLikeSynthesis,
-    LinearAnalysis,
     TwoLayerResidualSynthesis,
     TwoLayerSynthesis,
 )

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr
 
-from lic_jax import cli
-from lic_jax.codec import Codec
-from lic_jax.decoder import Decoder
-from lic_jax.entropy.gaussian import scale_of_index
+from lic_jax.cli import main as cli
+from lic_jax.codec.codec import Codec
+from lic_jax.codec.decoder import Decoder
+from lic_jax.codec.one_shot import pad_to_multiple
+from lic_jax.entropy.priors.gaussian import scale_of_index
+from lic_jax.entropy.priors.integers import integer_hyper_synthesis, to_integers
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.model import HyperpriorModel, to_network_domain
-from lic_jax.one_shot import pad_to_multiple
+from lic_jax.training.anchor_objective import bits
 from lic_jax.training.deployment import in_fixed_point
-from lic_jax.training.objective import bits
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
-from lic_jax.transforms.integer import integer_hyper_synthesis, to_integers
 from lic_jax.transforms.layers import layer_calls
 from lic_jax.zoo.bundle import load_bundle, save_bundle
-from lic_jax.zoo.published import load_published, params_in_order, published_config
+from lic_jax.zoo.published.arrays import load_published, params_in_order, published_config
 from lic_jax.zoo.weights import anchor_metadata, load_weights, save_weights
 
 NAMES = ("cnn_jpeg_like", "elic_two_layer_res")

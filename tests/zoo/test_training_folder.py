@@ -9,17 +9,17 @@ import sys
 import numpy as np
 import pytest
 
-from lic_jax import cli
-from lic_jax.codec import Codec
-from lic_jax.decoder import Decoder
+from lic_jax.cli import main as cli
+from lic_jax.codec.codec import Codec
+from lic_jax.codec.decoder import Decoder
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.training.deployment import refit_anchor
 from lic_jax.training.settings import RefitSettings
-from lic_jax.zoo import training_folder
+from lic_jax.zoo.published import training_folder
 from lic_jax.zoo.bundle import load_bundle
-from lic_jax.zoo.published import PARTS, load_published
-from lic_jax.zoo.training_folder import (
+from lic_jax.zoo.published.arrays import PARTS, load_published
+from lic_jax.zoo.published.training_folder import (
     CHECKPOINTS,
     in_signal_order,
     load_training,

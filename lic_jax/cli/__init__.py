@@ -1,0 +1,1 @@
+"""The command line: `main` chooses between the commands of `receiver` and of `sender`."""

@@ -1,0 +1,59 @@
+"""The command `lic`: sends each command line to the receiver's parser or to the sender's.
+
+A receiver's commands import no framework; the sender's parser is imported only when one of its commands is named.
+"""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+
+from lic_jax.cli import receiver
+from lic_jax.errors import LicError
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in receiver.COMMANDS:
+        try:
+            from lic_jax.cli import sender
+        except ModuleNotFoundError as error:
+            if not arguments or arguments[0].startswith("-"):
+                receiver.parser().parse_args(arguments)
+            raise LicError(
+                f"lic {arguments[0]} needs {error.name}, and this installation decodes only; "
+                "install lic-jax with its dependencies"
+            ) from error
+        return sender.run(arguments)
+    settings = vars(receiver.parser().parse_args(arguments))
+    settings.pop("run")(**settings)
+    return 0
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Warnings are said in one line each, as errors are."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"lic: {message}", file=sys.stderr)
+        yield
+
+
+def exit_code_of(error: LicError) -> int:
+    """Says what is wrong in one line and gives the exit code for it."""
+    print(f"lic: {error}", file=sys.stderr)
+    return 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command: 0 when done, 1 with a part left out, 2 when what was given cannot be used, 130 interrupted."""
+    try:
+        with _warnings_as_lines():
+            return _run(sys.argv[1:] if arguments is None else arguments)
+    except LicError as error:
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        print("lic: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The commands of a device that only decodes: `lic decompress`, `lic info` and `lic transcode`.
+
+argparse parses them. They import NumPy, constriction and Pillow at most; the coder tfc needs its extra.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from lic_jax.errors import LicError
+from lic_jax.io.container import CODERS
+
+
+def decompress(stream: Path, image: Path, model: str | None = None) -> None:
+    """Decompress a stream to an image."""
+    from lic_jax.io.files import read_bytes
+    from lic_jax.io.images import check_image_path, write_image
+
+    check_image_path(image)
+    data = read_bytes(stream)
+    decoder = _decoder(model or _model_of(stream, data))
+    with _naming(stream):
+        pixels = decoder.decompress(data)
+    write_image(image, pixels)
+
+
+def _model_of(stream: Path, data: bytes) -> str:
+    """The shipped model that made a stream; the default one where none did, which then says so."""
+    from lic_jax.io import container
+    from lic_jax.zoo import shipped
+
+    with _naming(stream):
+        return shipped.name_of(container.unpack(data).fingerprint) or shipped.DEFAULT
+
+
+def _decoder(model: str):
+    """NumPy's decoder; JAX's for a deep synthesis, where JAX is installed."""
+    from lic_jax.config import SHALLOW_SYNTHESES
+    from lic_jax.zoo import shipped
+
+    deep = shipped.config_of(model).synthesis not in SHALLOW_SYNTHESES
+    if deep and importlib.util.find_spec("jax"):
+        from lic_jax.codec.codec import load
+    else:
+        from lic_jax.codec.decoder import load_decoder as load
+    return load(model)
+
+
+@contextlib.contextmanager
+def _naming(stream: Path) -> Iterator[None]:
+    """What is wrong with a stream is said of its file."""
+    try:
+        yield
+    except LicError as error:
+        raise LicError(f"{stream}: {error}") from error
+
+
+def info(stream: Path, as_json: bool = False) -> None:
+    """Show what a stream holds, without decoding it."""
+    from lic_jax.io import container
+    from lic_jax.io.files import read_bytes
+    from lic_jax.quantization.fixed_point import RATE_UNITS
+    from lic_jax.zoo import shipped
+
+    data = read_bytes(stream)
+    with _naming(stream):
+        held = container.unpack(data)
+    facts = {
+        "file": str(stream),
+        "width": held.width,
+        "height": held.height,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (held.width * held.height),
+        "rate": held.rate_units / RATE_UNITS,
+        "model": shipped.name_of(held.fingerprint),
+        "fingerprint": held.fingerprint.hex(),
+        "version": container.VERSION,
+        "coder": held.coder,
+        "segments": {
+            "header": container.HEADER_BYTES,
+            "hyper_latent": len(held.hyper_latent),
+            "latent": len(held.latent),
+        },
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    print(f"{stream}: {held.width}×{held.height} pixels, {len(data):,} bytes, {facts['bpp']:.3f} bpp")
+    print(
+        f"model {facts['model'] or 'unknown'} ({facts['fingerprint']}), rate {facts['rate']:g}, coder {facts['coder']}"
+    )
+    print("segments: " + ", ".join(f"{name} {size:,} bytes" for name, size in facts["segments"].items()))
+
+
+def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = None) -> None:
+    """Change the coder of a stream; its symbols, and so the image, stay as they are."""
+    from lic_jax.codec.decoder import SymbolDecoder
+    from lic_jax.io.files import read_bytes, write_bytes
+    from lic_jax.zoo import shipped
+    from lic_jax.zoo.bundle import load_receiver
+
+    data = read_bytes(stream)
+    decoder = SymbolDecoder(load_receiver(shipped.path_of(model or _model_of(stream, data))))
+    with _naming(stream):
+        other = decoder.transcode(data, coder)
+    write_bytes(transcoded, other)
+    print(f"{transcoded}: {len(other):,} bytes, coder {coder}; {stream}: {len(data):,} bytes")
+
+
+_MODEL_HELP = "a shipped model's name, or a file of `lic refit`; by default the shipped one that made the stream"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the commands of this file."""
+    root = argparse.ArgumentParser(prog="lic", description="Learned image compression with light decoders.")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("decompress", help=decompress.__doc__, description=decompress.__doc__)
+    command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
+    command.add_argument("image", type=Path, metavar="OUT", help="the image to write, e.g. a PNG")
+    command.add_argument("--model", help=_MODEL_HELP)
+    command.set_defaults(run=decompress)
+    command = commands.add_parser("info", help=info.__doc__, description=info.__doc__)
+    command.add_argument("stream", type=Path, metavar="FILE", help="a stream written by `lic compress`")
+    command.add_argument("--json", action="store_true", dest="as_json", help="print JSON instead of text")
+    command.set_defaults(run=info)
+    command = commands.add_parser("transcode", help=transcode.__doc__, description=transcode.__doc__)
+    command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
+    command.add_argument("transcoded", type=Path, metavar="OUT", help="the file to write")
+    command.add_argument("--coder", choices=CODERS, required=True, help="tfc needs the extra of that name")
+    command.add_argument("--model", help=_MODEL_HELP)
+    command.set_defaults(run=transcode)
+    return root
+
+
+COMMANDS = {"decompress": decompress, "info": info, "transcode": transcode}

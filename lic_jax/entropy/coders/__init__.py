@@ -1,0 +1,1 @@
+"""Entropy coders: `coding` codes symbols by the one that is named; each coder is a file."""

@@ -1,0 +1,1 @@
+"""Priors: what is known of a latent before its symbols are read."""

@@ -1,0 +1,1 @@
+"""Files: the container, images, folders; whole or not at all."""

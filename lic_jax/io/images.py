@@ -1,0 +1,94 @@
+"""Image files ↔ uint8 RGB arrays, by Pillow; what a codec of 8-bit RGB cannot keep is refused, not dropped."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lic_jax.arrays import RGB
+from lic_jax.errors import LicError
+from lic_jax.io.container import check_size
+from lic_jax.io.files import read_bytes, replacing
+
+SUFFIXES = (".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+"""The image files that we read and write."""
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by name.
+
+    Raises:
+      LicError: no such folder, or no image file in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LicError(f"{folder} is not a folder; give a folder of photographs")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise LicError(f"{folder} holds no image files ({', '.join(SUFFIXES)}); give a folder that does")
+    return paths
+
+
+_LOSSLESS_WEBP, _FINEST_JPEG = {"lossless": True}, {"quality": 95, "subsampling": 0}
+
+_SETTINGS = {".png": {"compress_level": 1}, ".webp": _LOSSLESS_WEBP, ".jpg": _FINEST_JPEG, ".jpeg": _FINEST_JPEG}
+"""Formats that lose by default write all they can: WebP every pixel, JPEG nearly. The higher levels of PNG take as long
+as decoding does, and gain a few percent on photographs, if anything."""
+
+
+def read_image(path: Path) -> RGB:
+    """An image file as RGB; greyscale, palette and CMYK are converted, an EXIF orientation is applied.
+
+    Raises:
+      LicError: not readable, not an image, too large, with transparency, with more than 8 bits a sample, or holding
+        more than one image (a camera's MPO file, a photograph and its previews, is none of these).
+    """
+    data = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            check_size(image.height, image.width)
+            _refuse_what_would_be_lost(image, path)
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except LicError:
+        raise
+    except Exception as error:  # what Pillow's formats raise of damaged files is not of a few kinds
+        raise LicError(f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
+
+
+def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise LicError(f"{path} holds {image.n_frames} images, of which one would be kept; save each as its own file")
+    if "A" in image.getbands() or "transparency" in image.info:
+        raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
+    arguments = [
+        argument for tile in image.tile for argument in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))
+    ]
+    deep_layout = any(isinstance(argument, str) and "16" in argument for argument in arguments)
+    deep_ppm = image.format == "PPM" and any(isinstance(argument, int) and argument > 255 for argument in arguments)
+    if image.mode.startswith(("I", "F")) or deep_layout or deep_ppm:
+        raise LicError(f"{path} has more than 8 bits a sample, which the format cannot keep; convert it to 8 first")
+
+
+def write_image(path: Path, pixels: RGB) -> None:
+    """Writes an image in the format of the path's suffix, whole or not at all.
+
+    Raises:
+      LicError: an unknown suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    check_image_path(path)
+    with replacing(path) as unfinished:
+        try:
+            # Pillow finds the format by the suffix: named outright, it would first import its other formats.
+            Image.fromarray(pixels).save(unfinished, **_SETTINGS.get(path.suffix.lower(), {}))
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's, not Pillow's
+                raise
+            raise LicError(f"{path} cannot hold this image ({error}); write a PNG") from error
+
+
+def check_image_path(path: Path) -> None:
+    """Raises LicError unless the path's suffix names an image format that we write."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise LicError(f"{path} does not end like an image file; use one of {', '.join(SUFFIXES)}")

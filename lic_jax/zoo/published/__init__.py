@@ -1,0 +1,1 @@
+"""Published models, imported as ours."""

@@ -1,0 +1,209 @@
+"""The published shallow-decoder models (Yang & Mandt, ICCV 2023) as ours: transforms by name, weights by order.
+
+Weights come as arrays in the order of the signal path, a list a transform. They are matched to our layers in the order
+in which a model calls these, and every shape is checked, so any channel counts and kernel sizes load.
+"""
+
+import functools
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lic_jax.config import HYPER_STRIDE, ModelConfig
+from lic_jax.errors import LicError, unknown_name
+from lic_jax.io.files import read_bytes
+from lic_jax.model import HyperpriorModel
+from lic_jax.transforms.gdn import Normalization
+from lic_jax.transforms.layers import LayerCall, layer_calls
+
+ANALYSES = {"CNNAnalysis": "cnn", "ElicAnalysis": "elic", "MBT2018Analysis": "gdn"}
+HYPER_SYNTHESES = {"HyperSynthesis": "standard", "JPEGLikeHyperSynthesis": "jpeg_like"}
+SYNTHESES = {
+    "CNNSynthesis": "cnn",
+    "ElicSynthesis": "elic",
+    "JPEGLikeSynthesis": "jpeg_like",
+    "MBT2018Synthesis": "gdn",
+    "TwoLayerResSynthesis": "two_layer_residual",
+    "TwoLayerSynthesis": "two_layer",
+}
+_TWO_LAYERS = {"strides": [8, 2], "activation_type": ["igdn"]}
+FIXED_ARGUMENTS = {
+    "CNNAnalysis": {"activation_type": ["leaky_relu"]},
+    "CNNSynthesis": {"activation_type": ["leaky_relu"]},
+    "JPEGLikeSynthesis": {"strides": [16]},
+    "TwoLayerResSynthesis": {**_TWO_LAYERS, "res_type": ["conv"]},
+    "TwoLayerSynthesis": _TWO_LAYERS,
+}
+"""Arguments of published transforms that ours do not vary in, each the default there."""
+
+PARTS = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
+
+
+def published_config(transforms: Mapping[str, Mapping]) -> ModelConfig:
+    """Our configuration of a published model.
+
+    Args:
+      transforms: `analysis`, `synthesis` and, where it is not the standard one, `hyper_synthesis`, each with its class'
+        name as `cls` and the arguments that it was made with.
+
+    Raises:
+      LicError: a transform, or an argument of it, that we do not have.
+    """
+    analysis, synthesis = transforms["analysis"], transforms["synthesis"]
+    hyper_synthesis = transforms.get("hyper_synthesis", {"cls": "HyperSynthesis"})
+    analysis_kind = _known("published analysis", analysis["cls"], ANALYSES)
+    kind = _known("published synthesis", synthesis["cls"], SYNTHESES)
+    for description in (analysis, synthesis):
+        _check_fixed(description)
+    if "channels" in analysis:
+        *analysis_channels, latent_channels = analysis["channels"]
+    else:
+        analysis_channels = 3 * [analysis["channels_base"]]
+        latent_channels = analysis.get("output_channels") or analysis["channels_base"]
+    return ModelConfig(
+        analysis=analysis_kind,
+        analysis_channels=tuple(analysis_channels),
+        block_transform=False,
+        latent_channels=latent_channels,
+        hyper_channels=latent_channels,
+        hyper_input="latent",
+        hyper_synthesis=_known("published hyper synthesis", hyper_synthesis["cls"], HYPER_SYNTHESES),
+        scale_output="log_index",
+        synthesis=kind,
+        **_synthesis_arguments(kind, synthesis),
+    )
+
+
+def _known(what: str, name: str, names: Mapping[str, str]) -> str:
+    if name not in names:
+        raise unknown_name(what, name, tuple(sorted(names)))
+    return names[name]
+
+
+def _check_fixed(description: Mapping) -> None:
+    for name, expected in FIXED_ARGUMENTS.get(description["cls"], {}).items():
+        found = description.get(name, expected)
+        if (list(found) if isinstance(found, list | tuple) else [found]) != expected:
+            raise LicError(f"a published {description['cls']} with {name} = {found} is not one of ours; {expected} is")
+
+
+def _synthesis_arguments(kind: str, description: Mapping) -> dict:
+    if kind == "jpeg_like":
+        return {"synthesis_channels": (), "synthesis_kernels": (description.get("kernel_size", 16),)}
+    if kind in ("two_layer", "two_layer_residual"):
+        width = description.get("channels", (24 if kind == "two_layer" else 12, 3))[0]
+        return {"synthesis_channels": (width,), "synthesis_kernels": tuple(description.get("kernel_sizes", (13, 5)))}
+    channels = description["channels"][:3] if "channels" in description else 3 * [description["channels_base"]]
+    return {"synthesis_channels": tuple(channels)}
+
+
+def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.ndarray]], prior: Mapping) -> dict:
+    """A tree of parameters from arrays in the order of the signal path.
+
+    Args:
+      config: the model.
+      arrays: for each of `PARTS` its arrays by name: kernel and bias of every convolution, the stored (reparameterized)
+        β and Γ of every GDN.
+      prior: of the hyper latent: matrix_i, bias_i, factor_i, [channel, out, in] each.
+
+    Raises:
+      LicError: arrays are missing or left over, or one has another shape than its layer.
+    """
+    model = HyperpriorModel(config)
+    image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    calls = layer_calls(model.init, jax.random.key(0), image)
+    params: dict = {}
+    for part in PARTS:
+        slots = [slot for call in calls if call.path[0] == part for slot in _slots(call)]
+        if len(slots) != len(arrays[part]):
+            raise LicError(
+                f"the published {part} has {len(arrays[part])} arrays, ours {len(slots)}: "
+                f"{_without_partner(slots, arrays[part], shapes)}; check the transforms"
+            )
+        for path, array in zip(slots, arrays[part].values(), strict=True):
+            _place(params, path, array, shapes)
+    for name in prior:
+        if name not in shapes["hyper_prior"]:
+            raise unknown_name("array of the published prior", name, tuple(shapes["hyper_prior"]))
+    for name, expected in shapes["hyper_prior"].items():
+        if name not in prior:
+            raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
+        array = prior[name]
+        matrix = array[..., 0] if array.ndim == len(expected.shape) + 1 and array.shape[-1] == 1 else array
+        _place(params, ("hyper_prior", name), matrix, shapes)
+    return params
+
+
+def _slots(call: LayerCall) -> list[tuple[str, ...]]:
+    names = ("beta_root", "gamma_root") if isinstance(call.layer, Normalization) else ("kernel", "bias")
+    return [(*call.path, name) for name in names]
+
+
+def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.ndarray], shapes: dict) -> str:
+    """Names the first array that is missing or left over: the first that is not of its place's kind and shape.
+
+    A missing layer whose like comes next is missed at the last of these.
+    """
+    expected = [(_kind(path[-1]), _at(shapes, path).shape) for path in slots]
+    found = [(_kind(name), array.shape) for name, array in arrays.items()]
+    pairs = zip(expected, found, strict=False)
+    first = next((place for place, (slot, array) in enumerate(pairs) if slot != array), min(len(slots), len(arrays)))
+    if len(arrays) > len(slots):
+        return f"{list(arrays)[first]} has no place"
+    alike = first < len(slots) and expected[first] in expected[:first]
+    return f"there is none for {'/'.join(slots[first])}" + (", or for one before it of its shape" if alike else "")
+
+
+def _kind(name: str) -> str | None:
+    """What an array is to its layer, by the last part of its name that says so."""
+    kinds = re.findall("kernel|bias|beta|gamma", name)
+    return kinds[-1] if kinds else None
+
+
+def _at(tree: dict, path: tuple[str, ...]):
+    return functools.reduce(dict.__getitem__, path, tree)
+
+
+def _place(params: dict, path: tuple[str, ...], array: np.ndarray, shapes: dict) -> None:
+    expected = _at(shapes, path).shape
+    for name in path[:-1]:
+        params = params.setdefault(name, {})
+    if array.shape != expected:
+        raise LicError(
+            f"{'/'.join(path)} has shape {list(expected)} here and {list(array.shape)} there; check the model"
+        )
+    params[path[-1]] = np.asarray(array, np.float32)
+
+
+def load_published(path: Path) -> tuple[ModelConfig, dict]:
+    """A published model's configuration and parameters.
+
+    Args:
+      path: an `.npz` with arrays `weights/PART/NNN.NAME` in order and `weights/prior/NNN.NAME`; a `.json` beside it
+        names the transforms.
+
+    Raises:
+      LicError: a file cannot be read, or they do not fit each other.
+    """
+    path = Path(path)
+    try:
+        config = published_config(json.loads(read_bytes(path.with_suffix(".json"))))
+        with np.load(path, allow_pickle=False) as file:
+            weights = {name: file[name] for name in sorted(file) if name.startswith("weights/")}
+    except LicError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+        raise LicError(f"{path} and the .json beside it are no published model ({error!r}); check the path") from error
+    arrays = {
+        part: {name: array for name, array in weights.items() if name.startswith(f"weights/{part}/")} for part in PARTS
+    }
+    prior = {name.split(".", 1)[1]: array for name, array in weights.items() if name.startswith("weights/prior/")}
+    return config, params_in_order(config, arrays, prior)

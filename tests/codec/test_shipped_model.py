@@ -1,0 +1,123 @@
+"""The models that ship: they load, they are small, their curves are monotone, their estimates are their bytes."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+
+import lic_jax as lic
+from lic_jax.cli import main as cli
+from lic_jax.codec.decoder import SymbolDecoder
+from lic_jax.evaluation.measurement import MEAN
+from lic_jax.evaluation.metrics import psnr
+from lic_jax.evaluation.rate_distortion import bd_rate
+from lic_jax.io.images import image_paths, read_image
+from lic_jax.zoo import shipped
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "estimated_rate.py"
+RESULTS = Path(__file__).parents[2] / "results"
+MEGABYTES = {"default": 12, "small": 1}
+KODAK = {"default": "kodak.csv", "small": "kodak_small.csv"}
+
+
+def estimated_bytes(bundle, image):
+    """The benchmark's own estimate."""
+    spec = importlib.util.spec_from_file_location("estimated_rate", BENCHMARK)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    return benchmark.estimated_bytes(bundle, image)
+
+
+@pytest.fixture(scope="module", params=shipped.names())
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def codec(name):
+    return lic.load(name)
+
+
+@pytest.fixture(scope="module")
+def test_photographs(kodak):
+    """Two of the test photographs, one of each orientation; the whole set is `lic evaluate`'s."""
+    return [read_image(path) for path in image_paths(kodak)[3:5]]
+
+
+def test_the_weights_are_small(name):
+    assert shipped.path_of(name).stat().st_size <= 1e6 * MEGABYTES[name]
+
+
+def test_the_model_has_a_card(name):
+    card = shipped.path_of(name).with_suffix(".md").read_text()
+    for word in ("Architecture", "Data", "Steps", "Command", "Seed", "Results"):
+        assert word.lower() in card.lower()
+
+
+@pytest.mark.parametrize("classical", ["jpeg", "webp"])
+def test_the_bd_rate_that_is_told_is_that_of_the_results(name, classical):
+    def curve(table, wanted):
+        with (RESULTS / table).open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        return [[float(row[column]) for row in rows] for column in ("bpp", "psnr_db")]
+
+    measured = bd_rate(*curve(KODAK[name], {"image": MEAN}), *curve("kodak_reference.csv", {"codec": classical}))
+    told = shipped.measured_facts()[name]["kodak_bd_rate_percent"][classical]
+    assert told == pytest.approx(measured, abs=0.051)
+    assert f"{abs(told):.1f} %" in shipped.path_of(name).with_suffix(".md").read_text()
+
+
+def test_the_stream_names_the_model(codec, name):
+    assert shipped.name_of(codec.bundle.fingerprint) == name
+    assert shipped.name_of(b"none") is None
+
+
+def test_a_stream_is_decompressed_by_the_model_that_made_it_or_says_which_did(codec, name, tmp_path, capsys):
+    image = skimage.data.astronaut()[:64, 128:192]
+    (tmp_path / "a.lic").write_bytes(codec.compress(image))
+    arguments = [str(tmp_path / part) for part in ("a.lic", "a.png")]
+    assert cli.main(["decompress", *arguments]) == 0
+    error = read_image(tmp_path / "a.png").astype(int) - codec.decompress((tmp_path / "a.lic").read_bytes())
+    assert np.max(np.abs(error)) <= 1
+    other = next(model for model in shipped.names() if model != name)
+    assert cli.main(["decompress", *arguments, "--model", other]) == 2
+    assert f"made by model {name} (" in capsys.readouterr().err
+
+
+def test_rate_and_quality_rise_together(codec, test_photographs):
+    for image in (photograph[:256, :256] for photograph in test_photographs):
+        analysed = codec.analyse(image)
+        points = []
+        for rate in np.linspace(0, codec.bundle.highest_rate, 5):
+            data = codec.code(analysed, rate)
+            points.append((len(data), psnr(codec.decompress(data), image)))
+        assert np.all(np.diff(points, axis=0) > 0)
+
+
+def test_a_stream_has_the_size_or_the_quality_asked_for(codec):
+    image = skimage.data.astronaut()[:128, 128:256]
+    for size in (700, 1500):
+        assert 0.98 * size < len(codec.compress(image, max_bytes=size)) <= size
+        assert len(codec.compress(image, bpp=8 * size / 128**2)) == pytest.approx(size, rel=0.01)
+    for quality in (28, 32):
+        assert psnr(codec.decompress(codec.compress(image, psnr=quality)), image) == pytest.approx(quality, abs=0.05)
+
+
+def test_estimated_rates_are_bytes(codec, test_photographs):
+    """The priors' estimate, of real-valued scale indexes, within 1 % of the file without its header."""
+    bundle, image = codec.bundle, test_photographs[0][:256, :256]
+    real = [len(codec.compress(image, rate)) - 31 for rate in range(bundle.highest_rate + 1)]
+    np.testing.assert_allclose(estimated_bytes(bundle, image), real, rtol=0.01)
+
+
+@pytest.mark.parametrize("rate", [0, 3, 6])
+def test_the_two_coders_files_are_of_one_size(codec, name, test_photographs, rate):
+    """All of Kodak: `benchmarks/coders.py`. The 16 bits of tfc's coder leave a small model's tables heavier tails."""
+    pytest.importorskip("tensorflow_compression", reason="needs the extra tfc (make test-tfc)")
+    streams = [codec.compress(image, rate) for image in test_photographs]
+    transcoded = [SymbolDecoder(codec.bundle).transcode(data, "tfc") for data in streams]
+    within = {"default": 0.002, "small": 0.005}[name]
+    assert sum(map(len, transcoded)) == pytest.approx(sum(map(len, streams)), rel=within, abs=16 * len(streams))
