@@ -7,18 +7,38 @@
 Names are imported when they are first used: importing the package imports no framework.
 """
 
-from lic_jax.lazy import lazy_names
+import importlib
 
 _HOMES = {
-    "Codec": "codec.codec",
-    "FactorizedModel": "model",
-    "HyperpriorModel": "model",
-    "LicError": "errors",
-    "ModelConfig": "config",
-    "fit_rate_distortion_curve": "training.curve",
-    "load": "codec.codec",
-    "model_of": "model",
+    "Codec": "lic_jax.codec.codec",
+    "CodecModel": "lic_jax.model",
+    "Decoder": "lic_jax.codec.decoder",
+    "LicError": "lic_jax.errors",
+    "LicWarning": "lic_jax.errors",
+    "ModelConfig": "lic_jax.config",
+    "fit_rate_distortion_curve": "lic_jax.training.curve",
+    "load": "lic_jax.codec.codec",
+    "load_decoder": "lic_jax.codec.decoder",
 }
 
-__all__ = sorted(_HOMES)
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__all__ = [
+    "Codec",
+    "CodecModel",
+    "Decoder",
+    "LicError",
+    "LicWarning",
+    "ModelConfig",
+    "fit_rate_distortion_curve",
+    "load",
+    "load_decoder",
+]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lic_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

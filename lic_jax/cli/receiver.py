@@ -38,10 +38,10 @@ def _model_of(stream: Path, data: bytes) -> str:
 
 def _decoder(model: str):
     """NumPy's decoder; JAX's for a deep synthesis, where JAX is installed."""
-    from lic_jax.config import SHALLOW_SYNTHESES
+    from lic_jax.transforms.description import is_shallow
     from lic_jax.zoo import shipped
 
-    deep = shipped.config_of(model).synthesis not in SHALLOW_SYNTHESES
+    deep = not is_shallow(shipped.config_of(model).synthesis_layers)
     if deep and importlib.util.find_spec("jax"):
         from lic_jax.codec.codec import load
     else:

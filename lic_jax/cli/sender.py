@@ -13,15 +13,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from lic_jax.cli import receiver
-from lic_jax.encoding.method import MethodName, Settings
+from lic_jax.encoding.method import SearchSettings
 from lic_jax.errors import LicError
 from lic_jax.extras import quiet_tensorflow
 from lic_jax.io.container import CODERS
+from lic_jax.registry import SEARCHES
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 from lic_jax.zoo import shipped
 
@@ -40,10 +41,11 @@ Iterations = Annotated[
     int, tyro.conf.arg(help="steps to search for a better stream, which decodes as quickly; 0 encodes in one shot")
 ]
 SearchMethod = Annotated[
-    MethodName,
+    str,
     tyro.conf.arg(
+        metavar="|".join(SEARCHES),
         help="what an iteration is: a step of stochastic Gumbel annealing (take hundreds), of gradient descent (tens), "
-        "or a pass of rounding by rate and distortion (one to three)"
+        "or a pass of rounding by rate and distortion (one to three)",
     ),
 ]
 
@@ -71,7 +73,7 @@ def compress(
     method: SearchMethod = "sga",
     time_limit: TimeLimit = None,
     model: Model = shipped.DEFAULT,
-    coder: Annotated[Literal[CODERS], tyro.conf.arg(help="tfc needs the extra of that name")] = CODERS[0],
+    coder: Annotated[str, tyro.conf.arg(metavar="|".join(CODERS), help="tfc needs the extra of that name")] = CODERS[0],
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec.codec import load
@@ -130,7 +132,7 @@ def compress_many(
     return 1 if outcome.failures else 0
 
 
-def _search(iterations: int, method: MethodName, time_limit: float | None) -> dict:
+def _search(iterations: int, method: str, time_limit: float | None) -> dict:
     """What `Codec.compress` takes of a search.
 
     Raises:
@@ -138,7 +140,7 @@ def _search(iterations: int, method: MethodName, time_limit: float | None) -> di
     """
     if time_limit is not None and iterations == 0:
         raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
-    Settings(iterations, method, time_limit).check()
+    SearchSettings(iterations, method, time_limit).check()
     return {"iterations": iterations, "method": method, "time_limit": time_limit}
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The codec: `codec` for senders, in JAX; `decoder` for receivers, in NumPy alone."""

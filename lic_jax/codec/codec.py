@@ -8,27 +8,40 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from lic_jax.codec.one_shot import Analysed
-from lic_jax.codec.refining import RefiningCodec, squared_error
+from lic_jax.codec.batch_decoder import BatchDecoder
+from lic_jax.codec.encoder import Analysed, Encoder
+from lic_jax.codec.programs import Programs
+from lic_jax.codec.searcher import Searcher
+from lic_jax.codec.symbols import SymbolCoding
+from lic_jax.distortion.base import Distortion, mean_squared_error
+from lic_jax.distortion.base import psnr as psnr_of
 from lic_jax.encoding import rate_control
-from lic_jax.encoding.cost import psnr_of
-from lic_jax.encoding.method import MethodName, Report, Settings
-from lic_jax.entropy.coders import coding as coders
+from lic_jax.encoding.method import Report, SearchSettings
+from lic_jax.entropy.coders import coding
 from lic_jax.entropy.coders.coding import DEFAULT
 from lic_jax.errors import LicWarning
 from lic_jax.io import container
 from lic_jax.zoo import shipped
-from lic_jax.zoo.bundle import load_bundle
+from lic_jax.zoo.bundle import Bundle, load_bundle
 
 
-class Codec(RefiningCodec):
+class Codec:
     """A codec for 8-bit RGB images: one model, every rate between its fitted ones.
 
-    Programs are compiled for a few sizes of arrays and serve images of every size (`transforms.buckets`).
+    It is made of an encoder, a search and a decoder. Programs are compiled for a few sizes of arrays and serve images
+    of every size (`transforms.buckets`).
 
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
+      encoder, searcher, decoder: its parts.
     """
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self._coding, self._programs = SymbolCoding(bundle), Programs(bundle)
+        self.encoder = Encoder(self._coding, self._programs)
+        self.decoder = BatchDecoder(self._coding, self._programs)
+        self.searcher = Searcher(self._coding, self._programs, self.encoder, self.decoder)
 
     def compress(
         self,
@@ -39,15 +52,18 @@ class Codec(RefiningCodec):
         psnr: float | None = None,
         max_bytes: int | None = None,
         iterations: int = 0,
-        method: MethodName = "sga",
+        method: str = "sga",
         time_limit: float | None = None,
         on_progress: Report | None = None,
+        distortion: str | Distortion | None = None,
+        rd_lambda: float | None = None,
         coder: str = DEFAULT,
     ) -> bytes:
-        """An image as a stream: at a rate, or at the rate that gives what is asked for (`encoding.rate_control`).
+        """An image as a stream: at a rate, or at the rate that gives the size or quality asked for.
 
         The rate is searched in at most 8 passes of quantizing and coding, after one analysis; with `psnr`, each is
-        decoded, too. With iterations, each of as many passes again (mostly two or three) has so many of them.
+        decoded, too. With `iterations`, the rate search runs again, usually two or three passes, each with that many
+        steps.
 
         Args:
           image: uint8 RGB, any size from 1×1 up.
@@ -55,40 +71,37 @@ class Codec(RefiningCodec):
             middle fitted rate.
           bpp: instead of a rate, bits per pixel of the whole stream, hit to 1 %.
           psnr: instead of a rate, the PSNR in dB of the decoded image, hit to 0.05 dB.
-          max_bytes: instead of a rate, the size of the stream that is not exceeded; the largest that fits, or with
+          max_bytes: instead of a rate, the size that the stream does not exceed; the largest that fits, or with
             iterations one of at least 99 % of it.
-          iterations: time to spend for a better stream that decodes as quickly; see `refine`, also for what follows.
-          method: how.
+          iterations: steps to spend for a better stream that decodes as quickly; see `refine`.
+          method, on_progress, distortion, rd_lambda: of the search, see `refine`.
           time_limit: seconds, analysis included.
-          on_progress: is told how far it is.
-          coder: one of `entropy.coder.NAMES`; "tfc" needs the extra of that name, on the receiver's side, too.
+          coder: a name in `registry.CODERS`; "tfc" needs the extra of that name, on the receiver's side, too.
 
         Warns:
           LicWarning: bpp or psnr is out of reach; the nearest stream is returned.
 
         Raises:
-          LicError: the image, the rate, max_bytes or the search is outside what the codec can do, the coder is not
+          LicError: the image, the rate, max_bytes or the search is outside the codec's range, the coder is not
             installed, or two of the four are given.
         """
         rate_control.check_wishes(rate=rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
+        settings = SearchSettings(iterations, method, time_limit, on_progress, distortion, rd_lambda)
         if bpp is None and psnr is None and max_bytes is None:
-            search = {"iterations": iterations, "method": method, "time_limit": time_limit, "on_progress": on_progress}
-            return self.compress_batch([image], rate, **search, coder=coder)[0]
+            return self._compress_batch([image], rate, settings, coder)[0]
 
         deadline = None if time_limit is None else time.perf_counter() + time_limit
-        settings = Settings(iterations, method, time_limit, on_progress)
         settings.check()
-        coders.check(coder)
-        analysed = self.analyse(image)
-        highest_units = self._rate_units(self.bundle.highest_rate)
+        coding.check(coder)
+        (analysed,) = self.encoder.analyse([image])
+        highest_units = self.bundle.rate_units(self.bundle.highest_rate)
         if bpp is not None:
             control = partial(rate_control.with_bpp, bpp=bpp, pixels=analysed.height * analysed.width)
         elif psnr is not None:
-            decoded_psnr = lambda stream: psnr_of(squared_error(self.decompress(stream), image))
-            control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=decoded_psnr)
+            control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=partial(self._psnr, image))
         else:
             control = partial(rate_control.within_bytes, max_bytes=max_bytes)
-        found = control(lambda rate_units: self._code([analysed], rate_units, coder)[0], highest_units)
+        found = control(lambda rate_units: self.encoder.code([analysed], rate_units, coder)[0], highest_units)
         if iterations:
             start = container.unpack(found.stream).rate_units
             searched = self._searched(control, analysed, settings, deadline, start, coder)
@@ -100,18 +113,22 @@ class Codec(RefiningCodec):
             warnings.warn(found.warning, LicWarning, stacklevel=2)
         return found.stream
 
+    def _psnr(self, image: UInt8[np.ndarray, "height width 3"], stream: bytes) -> float:
+        """The PSNR in dB of what a stream's receiver sees."""
+        return float(psnr_of(mean_squared_error(self.decompress(stream).astype(np.float64), image.astype(np.float64))))
+
     def _searched(
         self,
         control: Callable,
         analysed: Analysed,
-        settings: Settings,
+        settings: SearchSettings,
         deadline: float | None,
         start: int,
         coder: str,
     ) -> rate_control.Found | None:
-        """As `control` found, but searched for at every rate; `None` where no such stream fits the bytes.
+        """What `control` finds when every rate is searched at; `None` where no such stream fits the bytes.
 
-        Each search goes on from what the last one found, at a rate nearby: nothing is lost when one is stopped.
+        Each search goes on from the last one's result, at a rate nearby: nothing is lost when one is stopped.
 
         Args:
           control: one of `rate_control`.
@@ -121,19 +138,19 @@ class Codec(RefiningCodec):
           start: the rate, in units, that is right without searching.
           coder: of the streams.
         """
-
         latest = analysed
 
         def code(rate_units: int) -> bytes:
             nonlocal latest
             seconds = None if deadline is None else max((deadline - time.perf_counter()) / 2, 1e-3)
-            one_shot = self._choose([latest], rate_units)
-            (choice,) = self._improve([latest], one_shot, rate_units, settings._replace(time_limit=seconds))
-            latest = self._chosen(analysed, choice, rate_units)
-            return self._pack(analysed, choice, rate_units, coder)
+            one_shot = self.encoder.choose([latest], rate_units)
+            own = settings._replace(time_limit=seconds)
+            (choice,) = self.searcher.improve([latest], one_shot, rate_units, own)
+            latest = self.searcher.chosen(analysed, choice, rate_units)
+            return self.encoder.pack(analysed, choice, rate_units, coder)
 
         try:
-            return control(code, self._rate_units(self.bundle.highest_rate), start=start)
+            return control(code, self.bundle.rate_units(self.bundle.highest_rate), start=start)
         except rate_control.TooFewBytesError:
             return None
 
@@ -143,9 +160,11 @@ class Codec(RefiningCodec):
         rate: float | None = None,
         *,
         iterations: int = 0,
-        method: MethodName = "sga",
+        method: str = "sga",
         time_limit: float | None = None,
         on_progress: Report | None = None,
+        distortion: str | Distortion | None = None,
+        rd_lambda: float | None = None,
         coder: str = DEFAULT,
     ) -> list[bytes]:
         """Images of any sizes as streams; those of about the same size go through the device together.
@@ -153,20 +172,91 @@ class Codec(RefiningCodec):
         Raises:
           LicError: as `compress`.
         """
+        settings = SearchSettings(iterations, method, time_limit, on_progress, distortion, rd_lambda)
+        return self._compress_batch(images, rate, settings, coder)
+
+    def _compress_batch(self, images, rate: float | None, settings: SearchSettings, coder: str) -> list[bytes]:
         start = time.perf_counter()
         rate_units = self._rate_units(rate)
-        settings = Settings(iterations, method, time_limit, on_progress)
         settings.check()
-        coders.check(coder)
-        batch = self._analyse(images)
-        if time_limit is not None:
-            settings = settings._replace(time_limit=max(time_limit - (time.perf_counter() - start), 1e-3))
-        return self._search(batch, rate_units, settings, coder)
+        coding.check(coder)
+        batch = self.encoder.analyse(list(images))
+        if settings.time_limit is not None:
+            left = settings.time_limit - (time.perf_counter() - start)
+            settings = settings._replace(time_limit=max(left, 1e-3))
+        choices = self.searcher.improve(batch, self.encoder.choose(batch, rate_units), rate_units, settings)
+        return [self.encoder.pack(*pair, rate_units, coder) for pair in zip(batch, choices, strict=True)]
 
-    def _search(self, batch: Sequence[Analysed], rate_units: int, settings: Settings, coder: str) -> list[bytes]:
-        """Analysed images as streams whose symbols were searched for."""
-        choices = self._improve(batch, self._choose(batch, rate_units), rate_units, settings)
-        return [self._pack(*of_image, rate_units, coder) for of_image in zip(batch, choices, strict=True)]
+    def analyse(self, image: UInt8[np.ndarray, "height width 3"]) -> Analysed:
+        """Runs analysis and hyper analysis; every rate of the image starts from the result.
+
+        Raises:
+          LicError: not a uint8 RGB array, or of a size outside the format.
+        """
+        return self.encoder.analyse([image])[0]
+
+    def code(self, analysed: Analysed, rate: float | None = None, coder: str = DEFAULT) -> bytes:
+        """Quantizes and codes an analysed image at a rate, the middle one by default."""
+        return self.encoder.code([analysed], self._rate_units(rate), coder)[0]
+
+    def refine(
+        self,
+        analysed: Analysed,
+        rate: float | None = None,
+        *,
+        iterations: int,
+        method: str = "sga",
+        time_limit: float | None = None,
+        on_progress: Report | None = None,
+        distortion: str | Distortion | None = None,
+        rd_lambda: float | None = None,
+    ) -> Analysed:
+        """An analysed image whose latents were searched for the least bpp + λ · distortion at a rate, of real files.
+
+        `code` of the result gives what the search found at that rate, and something near it at neighbouring rates. It
+        is the image as it was analysed where the search found nothing better.
+
+        Args:
+          analysed: an image.
+          rate: as in `compress`; λ is its own, interpolated (in its logarithm) between those of the fitted rates.
+          iterations: steps of the search; 0 is none.
+          method: "sga", stochastic Gumbel annealing, best with hundreds of steps or more; "refinement", plain gradient
+            descent, with tens; "rounding", each symbol or its neighbour, with one, two or three passes.
+          time_limit: seconds after which there is a result, whatever the iterations; schedules follow the time.
+            Compiling takes its time all the same.
+          on_progress: called with a `lic_jax.encoding.method.Progress` after every step; where it returns True, the
+            search ends with the best so far.
+          distortion: what λ weighs: a name in `registry.DISTORTIONS` or a function; the model's own if None.
+          rd_lambda: λ, which another distortion than the model's needs.
+
+        Raises:
+          LicError: the rate is outside the model's, or there is no such search.
+        """
+        rate_units = self._rate_units(rate)
+        settings = SearchSettings(iterations, method, time_limit, on_progress, distortion, rd_lambda)
+        settings.check()
+        one_shot = self.encoder.choose([analysed], rate_units)
+        (choice,) = self.searcher.improve([analysed], one_shot, rate_units, settings)
+        return analysed if choice is one_shot[0] else self.searcher.chosen(analysed, choice, rate_units)
+
+    def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
+        """The image in a stream.
+
+        Raises:
+          LicError: the bytes are not a whole, undamaged stream of this model.
+        """
+        return self.decoder.decompress([data])[0]
+
+    def decompress_batch(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
+        """The images in streams of any sizes and rates.
+
+        Raises:
+          LicError: as `decompress`.
+        """
+        return self.decoder.decompress(list(streams))
+
+    def _rate_units(self, rate: float | None) -> int:
+        return self.bundle.rate_units(self.bundle.highest_rate // 2 if rate is None else rate)
 
 
 def load(model: str = shipped.DEFAULT) -> Codec:

@@ -4,18 +4,19 @@ import time
 from collections.abc import Iterator
 
 import jax.numpy as jnp
+import numpy as np
 
-from lic_jax.encoding.cost import RateDistortion, psnr_of
-from lic_jax.encoding.method import Progress, Settings
+from lic_jax.distortion.base import RateDistortion, psnr
+from lic_jax.encoding.method import Progress, SearchSettings
 
 _STEPS_TO_FINISH = 8
-"""Another step, the passes that finish, coding and decoding take about as long as so many steps."""
+"""Time reserved for finishing, in search steps: another step, the last passes, coding and decoding."""
 
 
 class Clock:
     """Tells a search how far it is, and when to stop so as to end in time; each batch has its share of the time."""
 
-    def __init__(self, settings: Settings, batches: int):
+    def __init__(self, settings: SearchSettings, batches: int):
         self._steps, self._batches, self._report = settings.iterations, batches, settings.report
         self._deadline = None if settings.time_limit is None else time.perf_counter() + settings.time_limit
         self._batch, self._stopped = -1, False
@@ -69,7 +70,7 @@ class Clock:
         """Tells how far the search is and what its best costs."""
         if self._report is None:
             return
-        objective, bpp, mse = (float(jnp.mean(term)) for term in cost)
+        objective, bpp, mse = (float(jnp.mean(term)) for term in (cost.objective, cost.bpp, cost.mse))
         step, steps = self._batch * self._steps + self.step, self._batches * self._steps
-        if self._report(Progress(step, steps, bpp, psnr_of(mse), objective)):
+        if self._report(Progress(step, steps, bpp, float(psnr(np.float64(mse))), objective)):
             self._stopped = True

@@ -4,19 +4,19 @@ Bits are those of the integer coding tables, so a choice's estimate differs from
 overhead; the hyper synthesis runs in the receiver's own integers, with straight-through gradients.
 """
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from lic_jax.config import HYPER_STRIDE
+from lic_jax.distortion.base import RateDistortion, to_network_domain, to_pixels
+from lic_jax.distortion.mse import mse
 from lic_jax.encoding.choice import Choice, Latents, Symbols, hyper_table
 from lic_jax.encoding.operating_point import OperatingPoint, Staircase, code_length
-from lic_jax.model import CodecModel, to_network_domain
+from lic_jax.model import CodecModel, Decide
 from lic_jax.quantization.gumbel import position_between
 from lic_jax.transforms.buckets import cut_at_borders, zero_beyond
 
@@ -52,26 +52,34 @@ class ImageBatch:
         return zero_beyond(array, self.extents, self.grid)
 
 
-class RateDistortion(NamedTuple):
-    """What each image of a batch costs: bpp + λ · MSE, MSE on the 0–255 scale over its own pixels."""
-
-    objective: Float[Array, " batch"]
-    bpp: Float[Array, " batch"]
-    mse: Float[Array, " batch"]
-
-
-def psnr_of(mse: float) -> float:
-    """In dB, of a mean squared error on the 0–255 scale."""
-    return 10 * math.log10(255.0**2 / max(mse, 1e-10))
-
-
 def squared_error(images: ImageBatch, decoded: Float[Array, "batch height width 3"]) -> Float[Array, " batch"]:
     """Summed over an image's own pixels and channels, in the network's domain; clipped there, as pixels will be."""
-    batch, height, width, _ = images.pixels.shape
-    inside = (jnp.arange(height) < images.sizes[:, :1])[:, :, None] & (jnp.arange(width) < images.sizes[:, 1:])[:, None]
+    batch, height, _, _ = images.pixels.shape
     error = jnp.clip(decoded, -0.5, 0.5) - to_network_domain(images.pixels)
-    rows = jnp.where(inside[..., None], error, 0).reshape(batch, height, -1)
+    rows = jnp.where(_inside(images), error, 0).reshape(batch, height, -1)
     return jnp.sum(jnp.sum(rows**2, axis=2), axis=1)  # row by row: a sum of everything has one thread
+
+
+def _inside(images: ImageBatch) -> Bool[Array, "batch height width 1"]:
+    """Which pixels are an image's own."""
+    _, height, width, _ = images.pixels.shape
+    rows, columns = jnp.arange(height) < images.sizes[:, :1], jnp.arange(width) < images.sizes[:, 1:]
+    return (rows[:, :, None] & columns[:, None])[..., None]
+
+
+def distance(
+    images: ImageBatch, point: OperatingPoint, decoded: Float[Array, "batch height width 3"]
+) -> Float[Array, " batch"]:
+    """The distortion that λ weighs, of each image.
+
+    Beyond an image both are equal; a mean over the array is made one over the image's own pixels. For a distortion that
+    is no mean over pixels this is near the true one, which `codec.searcher` compares in the end.
+    """
+    _, height, width, _ = images.pixels.shape
+    reference = to_network_domain(images.pixels)
+    own = jnp.where(_inside(images), jnp.clip(decoded, -0.5, 0.5), reference)
+    share = jnp.prod(images.sizes.astype(jnp.float32), axis=1) / (height * width)
+    return point.distortion(own, reference) / share
 
 
 def rate_distortion(
@@ -84,9 +92,11 @@ def rate_distortion(
       decoded: in the network's domain.
     """
     pixel_count = jnp.prod(images.sizes.astype(jnp.float32), axis=1)
-    bpp = sum(jnp.sum(images.cut(of_part), axis=(1, 2, 3)) for of_part in bits) / pixel_count
-    mse = 255.0**2 / 3 * squared_error(images, decoded) / pixel_count
-    return RateDistortion(bpp + point.rd_lambda * mse, bpp, mse)
+    own, hyper_bpp = (jnp.sum(images.cut(part), axis=(1, 2, 3)) / pixel_count for part in bits)
+    bpp = own + hyper_bpp
+    error = 255.0**2 / 3 * squared_error(images, decoded) / pixel_count
+    distortion = error if point.distortion is mse else distance(images, point, decoded)
+    return RateDistortion(bpp + point.rd_lambda * distortion, bpp, hyper_bpp, distortion, error)
 
 
 def decode(
@@ -98,11 +108,15 @@ def decode(
 
 
 def predict(
-    model: CodecModel, variables: dict, images: ImageBatch, hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
-) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
-    """ẑ → μ and the index of each latent's coding table, as the receiver has them."""
+    model: CodecModel,
+    variables: dict,
+    images: ImageBatch,
+    hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"],
+    decide: Decide,
+) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"], Array]:
+    """ẑ → ŷ, μ and the index of each latent's coding table, as the receiver has them."""
     with cut_at_borders(images.extents, images.grid):
-        return model.apply(variables, images.cut(hyper_latent), method="predict")
+        return model.apply(variables, images.cut(hyper_latent), decide, method="predict")
 
 
 def nearest_choice(
@@ -111,9 +125,22 @@ def nearest_choice(
     """The levels nearest to z, and to y − μ once μ follows from them."""
     table = hyper_table(latents.hyper_latent)
     hyper_symbols = point.hyper_latent.nearest(latents.hyper_latent, table)
-    mean, index = predict(model, variables, images, point.hyper_latent.level(hyper_symbols, table))
+    nearest = lambda mean, index: point.latent.nearest(latents.latent - mean, index)
+    decide = lambda mean, index: point.latent.level(nearest(mean, index), index)
+    _, mean, index = predict(model, variables, images, point.hyper_latent.level(hyper_symbols, table), decide)
     index = index.astype(jnp.uint16)
-    return Choice(Symbols(point.latent.nearest(latents.latent - mean, index), hyper_symbols), mean, index)
+    return Choice(Symbols(nearest(mean, index), hyper_symbols), mean, index)
+
+
+def settled(model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice) -> Choice:
+    """A choice of new symbols with the means and indexes that follow from them; of one stage they stay."""
+    if model.prior.stage_count == 1:
+        return choice
+    hyper_symbols = choice.symbols.hyper_latent
+    hyper_latent = point.hyper_latent.level(hyper_symbols, hyper_table(hyper_symbols))
+    decide = lambda mean, index: point.latent.level(choice.symbols.latent, index)
+    _, mean, index = predict(model, variables, images, hyper_latent, decide)
+    return choice.replace(mean=mean, index=index.astype(jnp.uint16))
 
 
 def cost_of(
@@ -124,8 +151,7 @@ def cost_of(
     Args:
       decoded: the choice's image in the network's domain; its pixels are rounded here.
     """
-    shown = jnp.round((jnp.clip(decoded, -0.5, 0.5) + 0.5) * 255) / 255 - 0.5
-    return rate_distortion(images, point, choice.bits(point), shown)
+    return rate_distortion(images, point, choice.bits(point), to_network_domain(to_pixels(decoded)))
 
 
 def assess(
@@ -155,9 +181,11 @@ def relaxed_objective(
     """
     table = hyper_table(latents.hyper_latent)
     hyper_latent, hyper_bits = _relaxed(point.hyper_latent, latents.hyper_latent, table, weigh_hyper)
-    mean, index = predict(model, variables, images, hyper_latent)
-    residual, bits = _relaxed(point.latent, latents.latent - mean, index, weigh)
-    decoded = decode(model, variables, images, mean + residual)
+    relax = lambda mean, index: _relaxed(point.latent, latents.latent - mean, index, weigh)
+    decide = lambda mean, index: relax(mean, index)[0]
+    latent, mean, index = predict(model, variables, images, hyper_latent, decide)
+    _, bits = relax(mean, index)
+    decoded = decode(model, variables, images, latent)
     return rate_distortion(images, point, Latents(bits, hyper_bits), decoded)
 
 

@@ -1,6 +1,7 @@
 """Gradient descent on an image's own y and z: Adam, in units of the distance between levels."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,18 @@ class DescentState:
     step: Int[Array, ""]
     latents: Latents
     moments: optax.OptState
+
+
+class Descent(NamedTuple):
+    """A way to search between the levels, as pure functions. A state has `latents`.
+
+    Attributes:
+      begin: (images, point) → state.
+      update: (model, variables, images, point, state, progress, steps) → state.
+    """
+
+    begin: Callable
+    update: Callable
 
 
 def begin(latents: Latents) -> DescentState:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from numbers import Integral
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
-from lic_jax.errors import LicError, unknown_name
+from lic_jax.errors import LicError
+from lic_jax.registry import SEARCHES
 
-MethodName = Literal["sga", "refinement", "rounding"]
-"""Stochastic Gumbel annealing, gradient descent, or rounding by rate and distortion."""
+if TYPE_CHECKING:
+    from lic_jax.distortion.base import Distortion
 
 
 class Progress(NamedTuple):
@@ -28,21 +29,25 @@ Report = Callable[[Progress], bool | None]
 """Is told after every step; a search whose report answers True stops with the best so far."""
 
 
-class Settings(NamedTuple):
+class SearchSettings(NamedTuple):
     """How to search.
 
     Attributes:
       iterations: steps, or passes of "rounding".
-      method: one of `MethodName`.
+      method: a name in `registry.SEARCHES`.
       time_limit: seconds after which there is a result; the schedules then follow the time, if that ends first.
         What has to be compiled takes its time all the same.
       report: is told of progress.
+      distortion: what λ weighs, a name in `registry.DISTORTIONS` or a function; the model's own if None.
+      rd_lambda: λ, for a distortion other than the model's; that of the rate if None.
     """
 
     iterations: int
-    method: MethodName = "sga"
+    method: str = "sga"
     time_limit: float | None = None
     report: Report | None = None
+    distortion: "str | Distortion | None" = None
+    rd_lambda: float | None = None
 
     def check(self) -> None:
         """Raises LicError unless there can be such a search."""
@@ -50,7 +55,6 @@ class Settings(NamedTuple):
             raise LicError(f"{self.iterations} iterations are no whole number; give one, 0 for encoding in one shot")
         if self.iterations < 0:
             raise LicError(f"{self.iterations} iterations are negative; give 0 for encoding in one shot, or more")
-        if self.method not in get_args(MethodName):
-            raise unknown_name("search method", self.method, get_args(MethodName))
+        SEARCHES.check(self.method)
         if self.time_limit is not None and not self.time_limit > 0:
             raise LicError(f"a time limit of {self.time_limit:g} seconds leaves no time; give more")

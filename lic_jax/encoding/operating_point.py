@@ -9,11 +9,12 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from lic_jax.distortion.base import Distortion
+from lic_jax.distortion.mse import mse
 from lic_jax.entropy.tables import information
-from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer
-from lic_jax.quantization.fixed_rows import FixedPointRows
+from lic_jax.gradients import straight_through
+from lic_jax.quantization.base import IntegerQuantizer
 from lic_jax.quantization.gumbel import level_below
-from lic_jax.quantization.noise import straight_through
 from lic_jax.quantization.rows import moved_inward
 
 
@@ -34,13 +35,12 @@ class Staircase:
     reconstructions: Float[Array, " tables"] | None = None
 
     @classmethod
-    def of(cls, quantizer: FixedPointQuantizer | FixedPointRows, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
+    def of(cls, quantizer: IntegerQuantizer, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
         """A codec's quantizer and the integer tables that its symbols are coded with."""
-        code_lengths = jnp.asarray(information(tables), jnp.float32)
-        if isinstance(quantizer, FixedPointQuantizer):
-            return cls(jnp.asarray(quantizer.levels()), code_lengths)
-        reconstructions = jnp.asarray(quantizer.reconstructions * UNIT, jnp.float32)
-        return cls(jnp.asarray(quantizer.narrowest.levels()), code_lengths, reconstructions)
+        levels, reconstructions = quantizer.outward()
+        if reconstructions is not None:
+            reconstructions = jnp.asarray(reconstructions)
+        return cls(jnp.asarray(levels), jnp.asarray(information(tables), jnp.float32), reconstructions)
 
     def level(self, symbols: Int[Array, "*shape"], index: Array) -> Float[Array, "*shape"]:
         """The level of each symbol in the row that its index, a whole number of any type, says."""
@@ -79,12 +79,14 @@ class OperatingPoint:
       latent, hyper_latent: the quantizers.
       rd_lambda: λ.
       gains: G_c = ‖∂x̂/∂ŷ‖² of a latent of each channel (`rounding.local_gains`), the same at every rate.
+      distortion: what λ weighs.
     """
 
     latent: Staircase
     hyper_latent: Staircase
     rd_lambda: Float[Array, ""]
     gains: Float[Array, " latent"]
+    distortion: Distortion = struct.field(pytree_node=False, default=mse)
 
     @property
     def bits_per_error(self) -> Float[Array, ""]:

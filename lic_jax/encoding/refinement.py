@@ -50,3 +50,6 @@ def update(
     weigh = partial(upper_weight, jnp.zeros((), jnp.float32), temperature=TEMPERATURE)
     objective = lambda latents: relaxed_objective(model, variables, images, point, latents, weigh, weigh).objective
     return descent.descend(objective, point, state, 2 * REACH / steps * (1 - progress))
+
+
+DESCENT = descent.Descent(begin, update)

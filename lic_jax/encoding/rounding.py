@@ -15,9 +15,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE
+from lic_jax.distortion.base import RateDistortion
+from lic_jax.distortion.mse import mse
 from lic_jax.encoding.choice import Choice
-from lic_jax.encoding.cost import ImageBatch, RateDistortion, cost_of, decode, squared_error
+from lic_jax.encoding.cost import ImageBatch, cost_of, decode, settled, squared_error
 from lic_jax.encoding.operating_point import OperatingPoint, code_length
+from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 
 MARGIN = 1.1
@@ -49,7 +52,14 @@ def improve(
 
     Returns:
       What the choice costs, and the next one, which may cost more where the estimate is wrong.
+
+    Raises:
+      LicError: the distortion is not MSE, whose curvature is all that is known.
     """
+    if point.distortion is not mse:
+        raise LicError(
+            "rounding knows the curvature of MSE alone; search for another distortion with sga or refinement"
+        )
     symbols, index = choice.symbols.latent, choice.index
     present, bits = point.latent.level(symbols, index), code_length(point.latent, index, symbols)
     decoded, pull_back = jax.vjp(lambda level: decode(model, variables, images, choice.mean + level), present)
@@ -64,4 +74,5 @@ def improve(
     more_below, more_above = more(below), more(above)
     neighbour = jnp.where(more_below < more_above, below, above)
     chosen = jnp.where(jnp.minimum(more_below, more_above) < 0, neighbour, symbols)
-    return cost_of(images, point, choice, decoded), choice.replace(symbols=choice.symbols._replace(latent=chosen))
+    following = choice.replace(symbols=choice.symbols._replace(latent=chosen))
+    return cost_of(images, point, choice, decoded), settled(model, variables, images, point, following)

@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
-from lic_jax.encoding import cost, refinement, rounding, sga
+from lic_jax.distortion.base import RateDistortion
+from lic_jax.distortion.mse import mse
+from lic_jax.encoding import cost, rounding
 from lic_jax.encoding.choice import Choice, Latents, Symbols
 from lic_jax.encoding.clock import Clock
-from lic_jax.encoding.cost import ImageBatch, RateDistortion
-from lic_jax.encoding.descent import DescentState
-from lic_jax.encoding.method import Settings
+from lic_jax.encoding.cost import ImageBatch
+from lic_jax.encoding.descent import Descent, DescentState
+from lic_jax.encoding.method import SearchSettings
 from lic_jax.encoding.operating_point import OperatingPoint
 from lic_jax.model import CodecModel
+from lic_jax.registry import SEARCHES
 from lic_jax.transforms.buckets import batches_of, stacked
 
 BATCH_BLOCKS = 512
@@ -29,25 +32,6 @@ LOOKS = 10
 
 FINISHING_PASSES = 2
 """Of rounding, after a descent, which ends at levels and leaves some a level off."""
-
-
-class Descent(NamedTuple):
-    """A way to search between the levels, as pure functions. A state has `latents`.
-
-    Attributes:
-      begin: (images, point) → state.
-      update: (model, variables, images, point, state, progress, steps) → state.
-    """
-
-    begin: Callable
-    update: Callable
-
-
-DESCENTS = {
-    "refinement": Descent(refinement.begin, refinement.update),
-    "sga": Descent(sga.begin, sga.update),
-}
-"""The methods that are not "rounding" alone."""
 
 
 class Start(NamedTuple):
@@ -94,7 +78,7 @@ def begin(descent: Descent, images: ImageBatch, point: OperatingPoint) -> Descen
     return descent.begin(images, point)
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=5)
+@partial(jax.jit, static_argnums=(0, 1))
 def update(
     descent: Descent,
     model: CodecModel,
@@ -105,7 +89,7 @@ def update(
     progress: Float[Array, ""] | float,
     steps: Int[Array, ""] | int,
 ) -> DescentState:
-    """A descent's next state; the last one's memory is used again.
+    """A descent's next state.
 
     Args:
       progress: the fraction of the steps that are done.
@@ -123,7 +107,7 @@ def _better(old: Solution, new: Solution) -> Solution:
 
 
 def search(
-    model: CodecModel, variables: dict, starts: Sequence[Start], point: OperatingPoint, settings: Settings
+    model: CodecModel, variables: dict, starts: Sequence[Start], point: OperatingPoint, settings: SearchSettings
 ) -> list[Found]:
     """The best symbols seen for images of any sizes; those of about the same size are searched together.
 
@@ -154,20 +138,21 @@ def search(
     return found
 
 
-def _search(problem: Problem, settings: Settings, clock: Clock) -> Found:
+def _search(problem: Problem, settings: SearchSettings, clock: Clock) -> Found:
     """What is found for one batch."""
-    if settings.method == "rounding":
-        bests = _bests(_passes(problem, problem.images.one_shot, clock.turns()))
+    method = SEARCHES[settings.method]
+    if isinstance(method, Descent):
+        bests = _descend(method, problem, clock)
     else:
-        bests = _descend(DESCENTS[settings.method], problem, clock)
+        bests = _bests(_passes(jax.jit(method, static_argnums=0), problem, problem.images.one_shot, clock.turns()))
     one_shot = next(bests)
     for best in itertools.chain([one_shot], bests):
         clock.report(best.cost)
     return jax.tree.map(np.asarray, Found(best.choice, best.cost, one_shot.cost))
 
 
-def _passes(problem: Problem, choice: Choice, turns: Iterable) -> Iterator[Solution]:
-    """Passes of rounding from a choice on: it itself, then what each pass made of it.
+def _passes(improve: Callable, problem: Problem, choice: Choice, turns: Iterable) -> Iterator[Solution]:
+    """Passes from a choice on: it itself, then what each pass made of it.
 
     A pass decodes the choice that it starts from, so what that costs is known by the way; only the last one's is not.
     """
@@ -193,7 +178,8 @@ def _descend(descent: Descent, problem: Problem, clock: Clock) -> Iterator[Solut
         yield best
     if seen < clock.step:
         best = _better(best, _nearest(problem, state.latents))
-    *_, best = _bests(_passes(problem, best.choice, range(FINISHING_PASSES)))
+    if problem.point.distortion is mse:
+        *_, best = _bests(_passes(improve, problem, best.choice, range(FINISHING_PASSES)))
     yield best
 
 

@@ -77,3 +77,6 @@ def update(
         relaxed_objective(model, variables, images, point, latents, weigh, weigh_hyper).objective
     )
     return descent.descend(objective, point, state, learning_rate(progress, steps))
+
+
+DESCENT = descent.Descent(begin, update)

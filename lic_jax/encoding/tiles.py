@@ -14,10 +14,14 @@ from jaxtyping import Shaped
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.encoding.choice import Choice, Latents, Symbols
 from lic_jax.encoding.search import Start
-from lic_jax.transforms.portable import HYPER_HALO, with_halo
+from lic_jax.transforms.bands import with_halo
 
 TILE_SIDE = 44
 """A tile has at most so many blocks along each axis, halo included: eight megapixels, whose gradients take 2 GB."""
+
+
+HALO = 2
+"""Blocks that a tile reads around its own."""
 
 
 class Tile(NamedTuple):
@@ -43,10 +47,10 @@ def tiles_of(start: Start) -> list[Tile]:
 
 def _parts(blocks: int) -> list[tuple[slice, slice, slice]]:
     """(kept, read, inside) of each part along an axis."""
-    own = TILE_SIDE - 2 * HYPER_HALO
+    own = TILE_SIDE - 2 * HALO
     count = 1 if blocks <= TILE_SIDE else -(-blocks // own)
     edges = [blocks * part // count for part in range(count + 1)]
-    return [with_halo(first, last, blocks, HYPER_HALO) for first, last in itertools.pairwise(edges)]
+    return [with_halo(first, last, blocks, HALO) for first, last in itertools.pairwise(edges)]
 
 
 def cut(start: Start, tile: Tile) -> Start:

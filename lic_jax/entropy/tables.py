@@ -5,14 +5,15 @@ everywhere (`entropy.exact`). A symbol k owns the prior's mass between its edges
 bins running to infinity; every symbol owns at least one part, so whatever happens can be coded.
 """
 
+import itertools
+
 import numpy as np
 
 from lic_jax.arrays import Float, Int
 from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
-from lic_jax.quantization.fixed_point import FixedPointQuantizer
-from lic_jax.quantization.fixed_rows import FixedPointRows
+from lic_jax.quantization.base import IntegerQuantizer
 
 PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS
@@ -40,18 +41,29 @@ def scale_table() -> Float[np.ndarray, "64"]:
     return SCALE_MIN * exact.exp(np.arange(SCALE_COUNT) * LOG_SCALE_STEP)
 
 
-def gaussian_tables(quantizer: FixedPointQuantizer | FixedPointRows) -> Int[np.ndarray, "64 T+1"]:
+def gaussian_tables(quantizer: IntegerQuantizer) -> Int[np.ndarray, "64 T+1"]:
     """One table a scale index, for y − μ under a zero-mean Gaussian."""
     return tables_of_cdf(exact.normal_cdf(quantizer.coding_edges() / scale_table()[:, None]))
 
 
+def density_shapes(channels: int, widths: tuple[int, ...] = (3, 3)) -> dict[str, tuple[int, ...]]:
+    """The shapes of a factorized density's parameters by name (`priors.density.FactorizedDensity`)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (width_in, width_out) in enumerate(itertools.pairwise((1, *widths, 1))):
+        shapes[f"matrix_{layer}"] = (channels, width_out, width_in)
+        shapes[f"bias_{layer}"] = (channels, width_out)
+        if layer < len(widths):
+            shapes[f"factor_{layer}"] = (channels, width_out)
+    return shapes
+
+
 def factorized_tables(
-    prior: dict[str, Float[np.ndarray, "..."]], quantizer: FixedPointQuantizer | FixedPointRows
+    prior: dict[str, Float[np.ndarray, "..."]], quantizer: IntegerQuantizer
 ) -> Int[np.ndarray, "channel T+1"]:
     """One table a channel, for a latent or hyper latent under its factorized prior.
 
     Args:
-      prior: the parameters of `entropy.factorized.FactorizedPrior`: matrix_i, bias_i, factor_i.
+      prior: the parameters of `priors.density.FactorizedDensity`: matrix_i, bias_i, factor_i.
       quantizer: of the same.
     """
     channels = prior["bias_0"].shape[0]

@@ -4,18 +4,13 @@ Counted as the published figures are: the products and sums of convolutions and 
 scaling; activations, residual sums and the padding of images are left out.
 """
 
-import dataclasses
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
-from lic_jax.config import HYPER_STRIDE, ModelConfig
-from lic_jax.model import model_of
-from lic_jax.transforms.layers import Convolution, LayerCall, TransposedConvolution, layer_calls
-
-_SIDE = 4 * HYPER_STRIDE
-"""Of the image that costs are counted for; per pixel they are the same for all images that need no padding."""
+from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, ModelConfig
+from lic_jax.transforms.description import Layers, Norm, TransposedConv, Use, uses
+from lic_jax.transforms.hyper_transforms import standard_analysis
 
 
 class Cost(NamedTuple):
@@ -37,31 +32,41 @@ class Cost(NamedTuple):
 NOTHING = Cost(0, 0, 0)
 
 
-def layer_cost(call: LayerCall) -> Cost:
-    """The cost of one layer's call on an image of 256×256 pixels, per pixel."""
-    *_, in_height, in_width, in_channels = call.input_shape
-    *_, out_height, out_width, out_channels = call.output_shape
-    positions = out_height * out_width
-    pixels = _SIDE**2
-    if isinstance(call.layer, Convolution | TransposedConvolution):
-        weights = call.layer.kernel_size**2 * in_channels * out_channels
-        products = weights * (positions if isinstance(call.layer, Convolution) else in_height * in_width)
-        return Cost(weights + out_channels, products / pixels, (products + positions * out_channels) / pixels)
-    weights = in_channels**2
-    operations = positions * (weights + in_channels) / pixels
-    return Cost(weights + in_channels, operations, operations)
+def layer_cost(use: Use, input_positions: Fraction) -> Cost:
+    """The cost of one layer, per pixel of the image.
+
+    Args:
+      use: the layer in its transform.
+      input_positions: of the transform's input, per pixel of the image.
+    """
+    before, after = (float(input_positions * scale**2) for scale in (use.in_scale, use.out_scale))
+    parameters = sum(math.prod(shape) for shape in use.parameter_shapes.values())
+    if isinstance(use.layer, Norm):
+        operations = after * (use.in_channels**2 + use.in_channels)
+        return Cost(parameters, operations, operations)
+    weights = use.layer.kernel_size**2 * use.in_channels * use.out_channels
+    products = weights * (before if isinstance(use.layer, TransposedConv) else after)
+    return Cost(parameters, products, products + after * use.out_channels)
 
 
 def complexity(config: ModelConfig) -> dict[str, Cost]:
     """The cost of each transform that the model has, in the order of the signal path.
 
-    Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis.
+    Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis. A transform
+    that is a Flax module without a description is left out.
     """
-    model = model_of(dataclasses.replace(config, hyper_arithmetic="float"))
-    calls = layer_calls(model.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
-    parts = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
-    costs = {part: [layer_cost(call) for call in calls if call.path[0] == part] for part in parts}
-    return {part: sum(of_part, start=NOTHING) for part, of_part in costs.items() if of_part}
+    latents, hyper_latents = Fraction(1, LATENT_STRIDE**2), Fraction(1, HYPER_STRIDE**2)
+    parts: dict[str, tuple[Layers, int, Fraction]] = {"analysis": (config.analysis_layers, 3, Fraction(1))}
+    if config.has_hyper_latent:
+        channels = config.latent_channels * (2 if config.hyper_input == "companded" else 1)
+        parts["hyper_analysis"] = (standard_analysis(config), channels, latents)
+        parts["hyper_synthesis"] = (config.hyper_synthesis_layers, config.hyper_channels, hyper_latents)
+    parts["synthesis"] = (config.synthesis_layers, config.latent_channels, latents)
+    return {
+        part: sum((layer_cost(use, positions) for use in uses(layers, channels)), start=NOTHING)
+        for part, (layers, channels, positions) in parts.items()
+        if isinstance(layers, tuple)
+    }
 
 
 def decoding(costs: dict[str, Cost]) -> Cost:

@@ -11,14 +11,9 @@ import math
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lic_jax.distortion import base
+from lic_jax.distortion.ssim import CONTRAST_FLOOR, LUMINANCE_FLOOR, WINDOW, WINDOW_SIZE, weights_of_scales
 from lic_jax.errors import LicError
-
-_PEAK = 255.0
-_WINDOW_SIZE = 11
-_WINDOW_SIGMA = 1.5
-_LUMINANCE_FLOOR = (0.01 * _PEAK) ** 2
-_CONTRAST_FLOOR = (0.03 * _PEAK) ** 2
-_SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 
 
 def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
@@ -41,13 +36,12 @@ def mean_squared_error(
       LicError: not uint8 RGB, or two sizes.
     """
     _check_pair(image, reference)
-    return float(np.mean(np.square(image.astype(np.float64) - reference)))
+    return float(base.mean_squared_error(image.astype(np.float64), reference.astype(np.float64)))
 
 
 def psnr(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
     """The peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for identical images."""
-    error = mean_squared_error(image, reference)
-    return math.inf if error == 0 else 10 * math.log10(_PEAK**2 / error)
+    return float(base.psnr(mean_squared_error(image, reference)))
 
 
 def blockiness(image: UInt8[np.ndarray, "height width 3"], period: int = 16) -> float:
@@ -80,22 +74,13 @@ def blockiness(image: UInt8[np.ndarray, "height width 3"], period: int = 16) -> 
     return float(across / along)
 
 
-def _gaussian_window() -> Float[np.ndarray, "11"]:
-    offsets = np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2
-    weights = np.exp(-0.5 * np.square(offsets / _WINDOW_SIGMA))
-    return weights / weights.sum()
-
-
-_WINDOW = _gaussian_window()
-
-
 def _window_means_along_rows(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
     """Gaussian-weighted means of 11 neighbours on the last axis, without padding: [channel, height, width − 10].
 
     All rows are correlated as one long signal, which NumPy does fastest; windows that span two rows are cut off.
     """
-    means = np.correlate(planes.ravel(), _WINDOW, mode="same").reshape(planes.shape)
-    margin = _WINDOW_SIZE // 2
+    means = np.correlate(planes.ravel(), WINDOW, mode="same").reshape(planes.shape)
+    margin = WINDOW_SIZE // 2
     return means[..., margin:-margin]
 
 
@@ -119,8 +104,8 @@ def _similarity(
     mean_squares = np.square(mean) + np.square(reference_mean)
     covariance = means(image * reference) - mean_product
     variances = means(np.square(image) + np.square(reference)) - mean_squares
-    luminance = (2 * mean_product + _LUMINANCE_FLOOR) / (mean_squares + _LUMINANCE_FLOOR)
-    contrast = (2 * covariance + _CONTRAST_FLOOR) / (variances + _CONTRAST_FLOOR)
+    luminance = (2 * mean_product + LUMINANCE_FLOOR) / (mean_squares + LUMINANCE_FLOOR)
+    contrast = (2 * covariance + CONTRAST_FLOOR) / (variances + CONTRAST_FLOOR)
     return (luminance * contrast).mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
 
 
@@ -130,11 +115,6 @@ def _halve(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
     even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="symmetric")
     rows = even[:, 0::2] + even[:, 1::2]
     return (rows[..., 0::2] + rows[..., 1::2]) / 4
-
-
-def _scales_that_fit(smaller_side: int) -> int:
-    """At how many of the five scales an image still holds an 11×11 window: five from 161 pixels on, none below 11."""
-    return sum(-(-smaller_side // 2**scale) >= _WINDOW_SIZE for scale in range(len(_SCALE_WEIGHTS)))
 
 
 def ms_ssim(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
@@ -155,14 +135,11 @@ def ms_ssim(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndar
     planes, reference_planes = (
         np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float64) for pixels in (image, reference)
     )
-    scales = _scales_that_fit(min(image.shape[:2]))
-    if scales == 0:
+    weights = weights_of_scales(min(image.shape[:2]))
+    if not len(weights):
         whole_image, _ = _similarity(planes, reference_planes, _whole_plane_means)
         return float(np.maximum(whole_image, 0).mean())
 
-    weights = _SCALE_WEIGHTS[:scales]
-    if scales < len(_SCALE_WEIGHTS):
-        weights = weights / weights.sum()
     product = np.ones(3)
     for weight in weights[:-1]:
         _, contrast = _similarity(planes, reference_planes, _window_means)

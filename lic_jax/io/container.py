@@ -7,12 +7,13 @@ import dataclasses
 import struct
 import zlib
 
+from lic_jax import registry
 from lic_jax.errors import LicError
 
 MAGIC = b"LIC"
 VERSION = 1
-CODERS = ("constriction", "tfc")
-"""Names of the coders that segments can be coded by (`entropy.coder`); the position is the header's byte."""
+CODERS = tuple(registry.CODERS)
+"""Names of the coders that segments can be coded by; the position is the header's byte."""
 
 MAX_PIXELS = 1 << 27
 """Larger images are refused on both sides: 134 megapixels."""

@@ -1,8 +1,10 @@
 """How the inverse temperature β grows while the soft quantizer turns hard.
 
 A schedule is a pair of pure functions over an explicit state, like an optax transformation: `init()` gives the state,
-`update(state, step, gap, key)` gives the β of this step and the next state. `gap` is mean |s_β(v) − hard(v)| as last
-seen (quantization.stanh.gap); schedules that do not look at it ignore it.
+`update(state, step, gap, key)` gives the β of this step and the next state. `gap` is the last step's mean |soft − hard|
+(`relaxation.Softened`); schedules of the step alone pass over it, and are optax schedules.
+
+Each function here makes a schedule from a `Range`. One more is one function and one line in `registry.SCHEDULES`.
 """
 
 from collections.abc import Callable
@@ -10,9 +12,26 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 State = Float[Array, ""]
+
+
+class Range(NamedTuple):
+    """From where to where β grows.
+
+    Attributes:
+      start: the first β.
+      end: the last β, for schedules of the step alone.
+      steps: of the fit.
+      gap_rate: by how much of the gap β grows each step, for schedules that look at it.
+    """
+
+    start: float = 10.0
+    end: float = 100.0
+    steps: int = 300
+    gap_rate: float = 15.0
 
 
 class Schedule(NamedTuple):
@@ -22,47 +41,48 @@ class Schedule(NamedTuple):
     update: Callable[[State, Int[Array, ""], Float[Array, ""], PRNGKeyArray], tuple[Float[Array, ""], State]]
 
 
-def _of_step(beta_at: Callable[[Int[Array, ""]], Float[Array, ""]]) -> Schedule:
-    """A schedule that looks at nothing but the step."""
+def by_step(beta_at: optax.Schedule) -> Schedule:
+    """A schedule that looks at nothing but the step: any optax schedule."""
+    at = lambda step: jnp.asarray(beta_at(step), jnp.float32)
 
     def update(state, step, gap, key):
-        del gap, key
-        beta = jnp.asarray(beta_at(step), jnp.float32)
-        return beta, beta
+        del state, gap, key
+        return at(step), at(step + 1)
 
-    return Schedule(lambda: jnp.asarray(beta_at(0), jnp.float32), update)
+    return Schedule(lambda: at(0), update)
 
 
-def constant(beta: float) -> Schedule:
+def constant(span: Range) -> Schedule:
     """β at every step."""
-    return _of_step(lambda step: beta)
+    return by_step(optax.constant_schedule(span.start))
 
 
-def linear(start: float, end: float, steps: int) -> Schedule:
-    """From `start` to `end` in equal increments over `steps`, then constant."""
-    return _of_step(lambda step: start + (end - start) * jnp.clip(step / steps, 0, 1))
+def linear(span: Range) -> Schedule:
+    """From start to end in equal increments, then constant."""
+    return by_step(optax.linear_schedule(span.start, span.end, span.steps))
 
 
-def exponential(start: float, end: float, steps: int) -> Schedule:
-    """From `start` to `end` by equal factors over `steps`, then constant."""
-    return _of_step(lambda step: start * (end / start) ** jnp.clip(step / steps, 0, 1))
+def exponential(span: Range) -> Schedule:
+    """From start to end by equal factors, then constant."""
+    growth = span.end / span.start
+    return by_step(optax.exponential_decay(span.start, span.steps, growth, end_value=span.end))
 
 
-def gap_driven(rate: float = 15.0, start: float = 10.0) -> Schedule:
+def gap_driven(span: Range) -> Schedule:
     """β ← β + rate · gap: fast while the relaxation is far from the quantizer, slow when it has come close."""
 
     def update(state, step, gap, key):
         del step, key
-        return state, state + rate * gap
+        return state, state + span.gap_rate * gap
 
-    return Schedule(lambda: jnp.asarray(start, jnp.float32), update)
+    return Schedule(lambda: jnp.asarray(span.start, jnp.float32), update)
 
 
-def stochastic_gap(rate: float = 15.0, start: float = 10.0) -> Schedule:
+def stochastic_gap(span: Range) -> Schedule:
     """β drawn uniformly from [1, β_max] each step, β_max ← β_max + rate · gap (Presta et al. 2025)."""
 
     def update(state, step, gap, key):
         del step
-        return jax.random.uniform(key, (), jnp.float32, 1.0, state), state + rate * gap
+        return jax.random.uniform(key, (), jnp.float32, 1.0, state), state + span.gap_rate * gap
 
-    return Schedule(lambda: jnp.asarray(start, jnp.float32), update)
+    return Schedule(lambda: jnp.asarray(span.start, jnp.float32), update)

@@ -7,11 +7,15 @@ differently from one machine to the next.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from lic_jax.arrays import Float, Int
 from lic_jax.errors import LicError, unknown_name
+from lic_jax.quantization.base import IntegerQuantizer
+
+Quantizer = TypeVar("Quantizer", bound=IntegerQuantizer)
 
 FRACTION_BITS = 12
 UNIT = 2.0**-FRACTION_BITS
@@ -36,11 +40,15 @@ class FixedPointQuantizer:
       spacings: at least 1, int64 in units of 2⁻¹².
       thresholds: strictly increasing, likewise.
       bin_edges: what the coding tables take for the edges of a symbol's bin, one of `BIN_EDGES`.
+      centre: halfway between the outermost levels, likewise; 0 for STanH.
     """
+
+    kind: ClassVar[str] = "staircase"
 
     spacings: Int[np.ndarray, " T"]
     thresholds: Int[np.ndarray, " T"]
     bin_edges: str = BIN_EDGES[0]
+    centre: int = 0
 
     def __post_init__(self):
         if len(self.spacings) != len(self.thresholds):
@@ -48,7 +56,7 @@ class FixedPointQuantizer:
                 f"a stored quantizer has {len(self.spacings)} spacings for {len(self.thresholds)} thresholds; "
                 "the weights file is damaged"
             )
-        if np.sum(np.abs(self.spacings)) >= LIMIT or np.any(np.abs(self.thresholds) >= LIMIT):
+        if np.sum(np.abs(self.spacings)) + 2 * abs(self.centre) >= LIMIT or np.any(np.abs(self.thresholds) >= LIMIT):
             raise LicError("a stored quantizer reaches beyond ±2¹¹ steps; the weights file is damaged")
         if np.any(self.spacings < 1) or np.any(np.diff(self.thresholds) < 1):
             raise LicError("a stored quantizer has levels or thresholds out of order; the weights file is damaged")
@@ -62,7 +70,7 @@ class FixedPointQuantizer:
 
     def doubled_levels(self) -> Int[np.ndarray, " T+1"]:
         """c_0 … c_T in units of 2⁻¹³."""
-        return 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings)
+        return 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings) + 2 * self.centre
 
     def levels(self) -> Float[np.ndarray, " T+1"]:
         """c_0 … c_T as float32, exactly: multiples of 2⁻¹³ below 2¹¹."""
@@ -98,8 +106,30 @@ class FixedPointQuantizer:
     def mixed_with(self, other: "FixedPointQuantizer", units: int) -> "FixedPointQuantizer":
         """The quantizer `units`/256 of the way to another: linear in w and b, rounded down."""
         return FixedPointQuantizer(
-            mixed(self.spacings, other.spacings, units), mixed(self.thresholds, other.thresholds, units), self.bin_edges
+            mixed(self.spacings, other.spacings, units),
+            mixed(self.thresholds, other.thresholds, units),
+            self.bin_edges,
+            int(mixed(np.int64(self.centre), np.int64(other.centre), units)),
         )
+
+    def outward(self) -> tuple[Float[np.ndarray, " T+1"], None]:
+        """The levels; rows are alike."""
+        return self.levels(), None
+
+    def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
+        """Spacings and thresholds, and the centre where it is not 0."""
+        arrays = {"spacings": self.spacings, "thresholds": self.thresholds}
+        return {**arrays, "centre": np.array([self.centre])} if self.centre else arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "FixedPointQuantizer":
+        """The inverse of `arrays`.
+
+        Raises:
+          KeyError, LicError: the arrays are no quantizer.
+        """
+        centre = int(arrays["centre"][0]) if "centre" in arrays else 0
+        return cls(arrays["spacings"], arrays["thresholds"], bin_edges, centre)
 
 
 def midpoints(doubled_levels: Int[np.ndarray, "*rows T+1"]) -> Float[np.ndarray, "*rows T"]:
@@ -125,13 +155,17 @@ def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], u
 
 
 def to_fixed_point(
-    spacings: Float[np.ndarray, " T"], thresholds: Float[np.ndarray, " T"], bin_edges: str = BIN_EDGES[0]
+    spacings: Float[np.ndarray, " T"],
+    thresholds: Float[np.ndarray, " T"],
+    bin_edges: str = BIN_EDGES[0],
+    centre: float = 0.0,
 ) -> FixedPointQuantizer:
     """Rounds a fitted quantizer to integers, keeping spacings positive and thresholds in order."""
     spacing_units = np.maximum(in_units(spacings), 1)
     threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
-    return FixedPointQuantizer(spacing_units, np.maximum.accumulate(threshold_units - index) + index, bin_edges)
+    thresholds_in_order = np.maximum.accumulate(threshold_units - index) + index
+    return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array(centre))))
 
 
 def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
@@ -139,12 +173,7 @@ def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
     return np.rint(np.asarray(values, np.float64) / UNIT).astype(np.int64)
 
 
-def interpolate(first: FixedPointQuantizer, second: FixedPointQuantizer, units: int) -> FixedPointQuantizer:
-    """The quantizer `units`/256 of the way from the first to the second: linear in w and b, rounded down."""
-    return first.mixed_with(second, units)
-
-
-def at_rate(quantizers: Sequence[FixedPointQuantizer], rate_units: int) -> FixedPointQuantizer:
+def at_rate(quantizers: Sequence[Quantizer], rate_units: int) -> Quantizer:
     """The quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
     whole, part = divmod(rate_units, RATE_UNITS)
-    return quantizers[whole] if part == 0 else interpolate(quantizers[whole], quantizers[whole + 1], part)
+    return quantizers[whole] if part == 0 else quantizers[whole].mixed_with(quantizers[whole + 1], part)

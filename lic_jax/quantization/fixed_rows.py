@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class FixedPointRows:
       dead_zones: t ≥ 0, int64 in units of 2⁻¹².
       reconstructions: o ≥ 0, likewise.
     """
+
+    kind: ClassVar[str] = "rows"
 
     narrowest: FixedPointQuantizer
     dead_zones: Int[np.ndarray, " rows"]
@@ -88,6 +91,33 @@ class FixedPointRows:
             mixed(self.reconstructions, other.reconstructions, units),
         )
 
+    @property
+    def bin_edges(self) -> str:
+        """As the narrowest has them."""
+        return self.narrowest.bin_edges
+
+    def outward(self) -> tuple[Float[np.ndarray, " T+1"], Float[np.ndarray, " rows"]]:
+        """The narrowest levels, and how far each row moves them outward."""
+        return self.narrowest.levels(), (self.reconstructions * UNIT).astype(np.float32)
+
+    def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
+        """Those of the narrowest, and the offsets of each row."""
+        return {
+            **self.narrowest.arrays(),
+            "dead_zones": self.dead_zones,
+            "reconstructions": self.reconstructions,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "FixedPointRows":
+        """The inverse of `arrays`.
+
+        Raises:
+          KeyError, LicError: the arrays are no quantizer.
+        """
+        narrowest = FixedPointQuantizer.from_arrays(arrays, bin_edges)
+        return cls(narrowest, arrays["dead_zones"], arrays["reconstructions"])
+
     def at_row(self, row: int) -> FixedPointQuantizer:
         """A row's quantizer by itself."""
         return _opened(self.narrowest, self.dead_zones[row], self.reconstructions[row])
@@ -134,4 +164,5 @@ def _opened(quantizer: FixedPointQuantizer, dead_zone: int, reconstruction: int)
     components = len(quantizer.thresholds)
     spacings = quantizer.spacings.copy()
     spacings[components // 2 - 1 : components // 2 + 1] += reconstruction
-    return FixedPointQuantizer(spacings, quantizer.thresholds + _sides(components) * dead_zone, quantizer.bin_edges)
+    thresholds = quantizer.thresholds + _sides(components) * dead_zone
+    return FixedPointQuantizer(spacings, thresholds, quantizer.bin_edges, quantizer.centre)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lic_jax.gradients import straight_through
+
 NOISE = "rbg"
 """The generator of noise. On a CPU, JAX's own (threefry) takes longer to compile than the rest of a training's step."""
 
@@ -16,17 +18,6 @@ def additive_noise(
 ) -> Float[Array, "*shape"]:
     """values + U(−step/2, step/2): the continuous relaxation of rounding (Ballé et al. 2017, section 3)."""
     return values + step * jax.random.uniform(key, values.shape, values.dtype, -0.5, 0.5)
-
-
-@jax.custom_jvp
-def straight_through(values: Float[Array, "*shape"], hard: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Exactly `hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
-    return hard
-
-
-@straight_through.defjvp
-def _straight_through_derivative(primals, tangents):
-    return straight_through(*primals), tangents[0]
 
 
 def straight_through_round(

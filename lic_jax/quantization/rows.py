@@ -17,9 +17,10 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from lic_jax.entropy.bins import EdgeKind, bin_edges
-from lic_jax.quantization import stanh
-from lic_jax.quantization.stanh import STanH
+from lic_jax.quantization import staircase
+from lic_jax.quantization.base import FittedQuantizer
+from lic_jax.quantization.bins import EdgeKind, bin_edges
+from lic_jax.quantization.staircase import components_of
 
 _NARROWEST = -0.9
 """A row may close the middle by nine tenths at most, so that thresholds and levels stay in order."""
@@ -48,7 +49,7 @@ def no_widening(rows: int, knots: int, stack: tuple[int, ...] = ()) -> Widening:
     return Widening(jnp.zeros((*stack, knots)), jnp.zeros((*stack, knots)), rows)
 
 
-def offsets(quantizer: STanH, widening: Widening) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
+def offsets(quantizer: FittedQuantizer, widening: Widening) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
     """(t, o): how far each row moves the thresholds and the levels outward, negative for inward.
 
     Args:
@@ -56,19 +57,23 @@ def offsets(quantizer: STanH, widening: Widening) -> tuple[Float[Array, " rows"]
       widening: of the same.
     """
     half_gap, spacing = middle_of(quantizer)
-    middle = quantizer.components // 2
-    nearest_level = jnp.minimum(quantizer.spacings[middle - 1], quantizer.spacings[middle])
+    nearest_level = jnp.min(_spacings_beside_middle(quantizer))
     at_rows = lambda knots: _lines(widening.rows, len(knots)) @ knots
     dead_zones = jnp.maximum(half_gap * at_rows(widening.dead_zones), _NARROWEST * half_gap)
     reconstructions = jnp.maximum(spacing * at_rows(widening.reconstructions), _NARROWEST * nearest_level)
     return dead_zones, reconstructions
 
 
-def middle_of(quantizer: STanH) -> tuple[Float[Array, "*stack"], Float[Array, "*stack"]]:
+def middle_of(quantizer: FittedQuantizer) -> tuple[Float[Array, "*stack"], Float[Array, "*stack"]]:
     """What a widening is a fraction of: half the gap between the thresholds in the middle, the mean spacing there."""
-    middle = quantizer.components // 2
+    middle = components_of(quantizer) // 2
     below, above = quantizer.thresholds[..., middle - 1], quantizer.thresholds[..., middle]
-    return (above - below) / 2, jnp.mean(quantizer.spacings[..., middle - 1 : middle + 1], axis=-1)
+    return (above - below) / 2, jnp.mean(_spacings_beside_middle(quantizer), axis=-1)
+
+
+def _spacings_beside_middle(quantizer: FittedQuantizer) -> Float[Array, "*stack 2"]:
+    middle = components_of(quantizer) // 2
+    return jnp.diff(quantizer.levels[..., middle - 1 : middle + 2], axis=-1)
 
 
 def _lines(rows: int, knots: int) -> Float[np.ndarray, "rows knots"]:
@@ -87,12 +92,12 @@ class QuantizerOfRows:
       reconstruction: o of each value's row.
     """
 
-    quantizer: STanH
+    quantizer: FittedQuantizer
     dead_zone: Float[Array, "*shape"] | float = 0.0
     reconstruction: Float[Array, "*shape"] | float = 0.0
 
     @classmethod
-    def of(cls, quantizer: STanH, widening: Widening | None, row: Array) -> "QuantizerOfRows":
+    def of(cls, quantizer: FittedQuantizer, widening: Widening | None, row: Array) -> "QuantizerOfRows":
         """The quantizer of each value's row; `row` may be a real-valued index, whose nearest whole one counts."""
         if widening is None:
             return cls(quantizer)
@@ -101,17 +106,16 @@ class QuantizerOfRows:
 
     def threshold(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
         """b_i, i = 0 … T − 1."""
-        outward = jnp.sign(2 * index + 1 - self.quantizer.components)
-        return self.quantizer.thresholds[index] + outward * self.dead_zone
+        return self.quantizer.thresholds[index] + self._outward(index)
 
     def level(self, symbol: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
         """c_k, k = 0 … T."""
-        outward = jnp.sign(2 * symbol - self.quantizer.components)
+        outward = jnp.sign(2 * symbol - components_of(self.quantizer))
         return self.quantizer.levels[symbol] + outward * self.reconstruction
 
     def edge(self, index: Int[Array, "*shape"], kind: EdgeKind) -> Float[Array, "*shape"]:
         """e_j, j = 0 … T + 1: between which lies the bin of symbol j − 1 and that of symbol j."""
-        components = self.quantizer.components
+        components = components_of(self.quantizer)
         if kind == "thresholds":
             outward = jnp.sign(2 * index - 1 - components) * self.dead_zone
         else:
@@ -119,9 +123,24 @@ class QuantizerOfRows:
             outward = sides / 2 * self.reconstruction
         return bin_edges(self.quantizer, kind)[index] + outward
 
+    def soft(
+        self, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+    ) -> "tuple[Int[Array, '*shape'], Float[Array, '*shape']]":
+        """The threshold nearest to each value and the upper symbol's weight: (i, p in [0, 1]).
+
+        A value is symbol i with weight 1 − p and symbol i + 1 with weight p.
+        """
+        moved = moved_inward(values, _middle(self.quantizer), self.dead_zone)
+        index = staircase.nearest_threshold(self.quantizer, moved)
+        return index, self.quantizer.upper_weight(values - self._outward(index), index, inverse_temperature)
+
+    def _outward(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """How far threshold i is moved: + above the middle, − below."""
+        return jnp.sign(2 * index + 1 - components_of(self.quantizer)) * self.dead_zone
+
     def symbols(self, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
         """k(v) = #{i : v > b_i(r)}: the quantizer's own once the values have moved inward as far as thresholds out."""
-        return stanh.symbols(self.quantizer, moved_inward(values, _middle(self.quantizer), self.dead_zone))
+        return staircase.symbols(self.quantizer, moved_inward(values, _middle(self.quantizer), self.dead_zone))
 
 
 def moved_inward(values, middle, distance):
@@ -130,7 +149,7 @@ def moved_inward(values, middle, distance):
     return values - jnp.sign(from_middle) * jnp.minimum(jnp.abs(from_middle), distance)
 
 
-def _middle(quantizer: STanH) -> Float[Array, ""]:
+def _middle(quantizer: FittedQuantizer) -> Float[Array, ""]:
     """Halfway between the two thresholds that the middle level lies between."""
-    above = quantizer.components // 2
+    above = components_of(quantizer) // 2
     return (quantizer.thresholds[above - 1] + quantizer.thresholds[above]) / 2

@@ -13,12 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
+from scipy.optimize import brentq
 
 from lic_jax.errors import LicError
-from lic_jax.quantization.counting import count_below
 
 SMALLEST = 2.0**-12
 """No spacing and no gap between thresholds is smaller: the unit that fitted quantizers are stored in."""
+
+
+_STEEPEST = 10.0
+"""The most by which a stretched gap is wider than the one before it."""
+
+FAR = 1500.0
+"""Beyond every latent, and within the reach of stored quantizers."""
 
 
 def _positive(free: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -75,6 +82,21 @@ class STanH:
     def levels(self) -> Float[Array, "*stack T+1"]:
         """c_0 … c_T, the values that the quantizer puts out."""
         return levels_of(self.spacings)
+
+    @classmethod
+    def start(cls, components: int, step: float, reach: float) -> "STanH":
+        """Uniform, its outer quarter stretched so that the thresholds reach ±`reach` (`uniform_with_tails`)."""
+        return uniform_with_tails(components, step, reach)
+
+    def upper_weight(
+        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+    ) -> Float[Array, "*shape"]:
+        """(1 + tanh(β (v − b_i)))/2: all other tanh are saturated at the inverse temperatures of a refit."""
+        return (1 + jnp.tanh(inverse_temperature * (values - self.thresholds[index]))) / 2
+
+    def symmetric(self) -> "STanH":
+        """The quantizer that treats ±v alike (`symmetric`)."""
+        return symmetric(self)
 
 
 def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack T+1"]:
@@ -133,14 +155,11 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
     half = (components - 1) / 2
     if half * step >= reach:
         return uniform(components, step)
-    tail = int(half) // 4
-    low, high = 1.0, 10.0
-    for _ in range(60):
-        ratio = (low + high) / 2
-        reached = step * (half - tail + sum(ratio**index for index in range(1, tail + 1)))
-        low, high = (ratio, high) if reached < reach else (low, ratio)
-    stretch = ratio ** np.arange(1, tail + 1)
-    gaps = step * np.concatenate([stretch[::-1], np.ones(components - 1 - 2 * tail), stretch])
+    tail = np.arange(1, int(half) // 4 + 1)
+    missing = lambda ratio: step * (half - len(tail) + np.sum(ratio**tail)) - reach
+    ratio = brentq(missing, 1.0, _STEEPEST) if len(tail) and missing(_STEEPEST) > 0 else _STEEPEST
+    stretch = ratio**tail
+    gaps = step * np.concatenate([stretch[::-1], np.ones(components - 1 - 2 * len(tail)), stretch])
     thresholds = np.concatenate([[0.0], np.cumsum(gaps)])
     thresholds -= (thresholds[0] + thresholds[-1]) / 2
     padded = np.pad(gaps, 1, mode="edge")
@@ -161,10 +180,44 @@ def symmetric(quantizer: STanH) -> STanH:
     return STanH(mirrored(quantizer.free_spacings), gaps, below)
 
 
-def interpolate(first: STanH, second: STanH, fraction: Float[Array, ""] | float) -> STanH:
-    """The quantizer between two: w and b interpolated linearly; `fraction` 0 is the first, 1 the second."""
-    mix = lambda a, b: (1 - fraction) * a + fraction * b
-    return from_values(mix(first.spacings, second.spacings), mix(first.thresholds, second.thresholds))
+def padded(quantizer: STanH, components: int) -> STanH:
+    """The same staircase with more components, beyond all latents: quantizers of several T in one stack.
+
+    As many are added on either side, and as low as they can be, so that no level in between moves by more than 2⁻¹²
+    for each.
+
+    Args:
+      quantizer: one quantizer or a stack.
+      components: as many as it shall have; the difference is even.
+
+    Raises:
+      LicError: it has more, or the difference is odd.
+    """
+    added, odd = divmod(components - quantizer.components, 2)
+    if added < 0 or odd:
+        raise LicError(
+            f"a quantizer of {quantizer.components} components cannot be padded to {components}; "
+            "give as many or more, and an even difference"
+        )
+    if not added:
+        return quantizer
+    beyond = FAR + jnp.arange(added)
+    smallest = jnp.full(added, SMALLEST)
+    spacings = _beside(smallest, quantizer.spacings, smallest)
+    return from_values(spacings, _beside(-beyond[::-1], quantizer.thresholds, beyond))
+
+
+def trimmed(quantizer: STanH, components: int) -> STanH:
+    """The inverse of `padded`."""
+    added = (quantizer.components - components) // 2
+    own = slice(added, added + components)
+    return from_values(quantizer.spacings[..., own], quantizer.thresholds[..., own])
+
+
+def _beside(low: Array, values: Array, high: Array) -> Array:
+    """The three along the last axis; the outer two are the same for all of a stack."""
+    parts = (jnp.broadcast_to(part, (*values.shape[:-1], part.shape[-1])) for part in (low, values, high))
+    return jnp.concatenate(list(parts), axis=-1)
 
 
 def soft(
@@ -184,23 +237,3 @@ def soft(
     """
     steps = jnp.tanh(inverse_temperature * (values[..., None] - quantizer.thresholds))
     return jnp.sum(quantizer.spacings / 2 * steps, axis=-1)
-
-
-def symbols(quantizer: STanH, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
-    return count_below(quantizer.thresholds, values)
-
-
-def dequantize(quantizer: STanH, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The level of each symbol."""
-    return quantizer.levels[symbols]
-
-
-def hard(quantizer: STanH, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The staircase itself: the level of each value's symbol."""
-    return dequantize(quantizer, symbols(quantizer, values))
-
-
-def gap(quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float) -> Array:
-    """mean |s_β(v) − hard(v)|: how far the relaxation still is from the quantizer."""
-    return jnp.mean(jnp.abs(soft(quantizer, values, inverse_temperature) - hard(quantizer, values)))

@@ -7,6 +7,7 @@ which is cheap; then everything learns. The learning rate warms up, stays, and f
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors.integers import from_integers
 from lic_jax.errors import LicError
-from lic_jax.model import CodecModel, model_of
+from lic_jax.model import CodecModel
 from lic_jax.quantization.noise import NOISE
 from lic_jax.training.anchor_objective import RateDistortion, anchor_objective
 from lic_jax.training.settings import AnchorSettings
@@ -45,7 +46,15 @@ class Stage:
     optimizer: optax.GradientTransformation
 
 
-def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransformation:
+MakeOptimizer = Callable[[AnchorSettings, int], optax.GradientTransformation]
+"""(settings, steps of the stage) → its optimizer; masks see the stage's tree {part: {layer: {name: leaf}}}."""
+
+
+def default_optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransformation:
+    """Adam with clipped gradients; the learning rate warms up, stays, and falls linearly over the last part.
+
+    Linear transforms and shallow syntheses, whose weights are small, learn at a tenth.
+    """
     warm_up = min(200, steps // 10)
     decay = int(steps * settings.decay_fraction)
     schedule = optax.join_schedules(
@@ -57,7 +66,7 @@ def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransforma
         [warm_up, steps - decay],
     )
 
-    shallow = settings.model.synthesis in SHALLOW_SYNTHESES
+    shallow = is_shallow(settings.model.synthesis_layers)
 
     def pace(params):
         return jax.tree_util.tree_map_with_path(
@@ -73,15 +82,18 @@ def _optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransforma
     )
 
 
-def training_stages(settings: AnchorSettings) -> tuple[Stage, Stage]:
+@functools.lru_cache(maxsize=32)
+def training_stages(settings: AnchorSettings, make_optimizer: MakeOptimizer = default_optimizer) -> tuple[Stage, Stage]:
     """The prior on the codec that the training begins from, then everything."""
-    whole = model_of(settings.model)
-    frozen = whole if settings.start else model_of(dataclasses.replace(settings.model, analysis="linear"))
+    whole = CodecModel(settings.model)
+    frozen = whole if settings.start else CodecModel(dataclasses.replace(settings.model, analysis="linear"))
     first, last = settings.hyperprior_steps, settings.steps
-    every_part = ("analysis", *whole.prior_parts, "synthesis")
+    parts = whole.prior.parts
     return (
-        Stage(settings.model.prior, frozen, 0, first, whole.prior_parts, _optimizer(settings, first)),
-        Stage("everything", whole, first, last, every_part, _optimizer(settings, last - first)),
+        Stage(settings.model.prior, frozen, 0, first, parts, make_optimizer(settings, first)),
+        Stage(
+            "everything", whole, first, last, ("analysis", *parts, "synthesis"), make_optimizer(settings, last - first)
+        ),
     )
 
 
@@ -90,16 +102,32 @@ def _select(params: dict, parts: tuple[str, ...]) -> dict:
 
 
 def begin_stage(stage: Stage, params: dict) -> TrainingState:
-    """The state at a stage's first step, on the device as a restored one is: what was compiled serves both."""
+    """The state at a stage's first step, on the device as a restored one is: what was compiled serves both.
+
+    The parameters are copied; the caller's stay its own.
+    """
+    params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
     optimizer_state = stage.optimizer.init(_select(params, stage.trainable))
     state = TrainingState(jnp.int32(stage.first_step), params, optimizer_state)
     return jax.device_put(state, jax.devices()[0])
 
 
 def training_step(
-    settings: AnchorSettings, stage: Stage, state: TrainingState, pixels: Array
+    settings: AnchorSettings,
+    stage: Stage,
+    state: TrainingState,
+    pixels: Array,
+    relaxation: StandIn | None = None,
+    distortion: Distortion | None = None,
 ) -> tuple[TrainingState, RateDistortion]:
-    """One step: a pure function of the state and a batch of uint8 crops."""
+    """One step: a pure function of the state and a batch of uint8 crops.
+
+    Args:
+      settings, stage: of the training.
+      state: at this step.
+      pixels: uint8 [batch, height, width, 3], sides a multiple of 64.
+      relaxation, distortion: instead of those that the settings name.
+    """
     key = jax.random.fold_in(jax.random.key(settings.seed, impl=NOISE), state.step)
 
     def objective(trainable):
@@ -110,7 +138,8 @@ def training_step(
             key,
             settings.rd_lambda,
             settings.step_range,
-            settings.relaxation,
+            relaxation or STAND_INS[settings.relaxation],
+            distortion=distortion or DISTORTIONS[settings.distortion],
         )
         return result.objective, result
 
@@ -119,6 +148,10 @@ def training_step(
     updates, optimizer_state = stage.optimizer.update(gradients, state.optimizer_state, trainable)
     params = {**state.params, **optax.apply_updates(trainable, updates)}
     return TrainingState(state.step + 1, params, optimizer_state), result
+
+
+take_step = jax.jit(training_step, static_argnums=(0, 1), static_argnames=("relaxation", "distortion"))
+"""`training_step`, compiled; trainings of the same settings, stage, relaxation and distortion share the program."""
 
 
 def started_from(params: dict, path: Path) -> dict:
@@ -144,16 +177,22 @@ def started_from(params: dict, path: Path) -> dict:
     return {part: jax.tree.map(jnp.float32, anchor[part]) if fits[part] else params[part] for part in params}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def take_step(settings: AnchorSettings, stage: int, state: TrainingState, pixels: Array):
-    """`training_step` of the stage of this number, compiled; trainings with the same settings share the program.
-
-    The last state's memory is used again.
-    """
-    return training_step(settings, training_stages(settings)[stage], state, pixels)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def validate(settings: AnchorSettings, model: CodecModel, params: dict, crops: Array) -> RateDistortion:
-    """The objective at step 1, with the same noise whenever it is asked for."""
-    return anchor_objective(model, params, crops, jax.random.key(settings.seed, impl=NOISE), settings.rd_lambda)
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("relaxation", "distortion"))
+def validate(
+    settings: AnchorSettings,
+    model: CodecModel,
+    params: dict,
+    crops: Array,
+    relaxation: StandIn | None = None,
+    distortion: Distortion | None = None,
+) -> RateDistortion:
+    """The objective at step 1, with the same noise at every call."""
+    return anchor_objective(
+        model,
+        params,
+        crops,
+        jax.random.key(settings.seed, impl=NOISE),
+        settings.rd_lambda,
+        relaxation=relaxation or STAND_INS[settings.relaxation],
+        distortion=distortion or DISTORTIONS[settings.distortion],
+    )

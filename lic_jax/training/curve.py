@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from lic_jax.distortion.base import psnr
+from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
-from lic_jax.training.anchor_objective import psnr
 from lic_jax.training.refit import encode, fit_quantizers
 from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 
 
 class RateDistortionCurve(NamedTuple):
-    """K fitted pairs of quantizers and what they reach on the images they were fitted to (rates estimated)."""
+    """K fitted pairs of quantizers and what they reach on images held out from the fit (rates estimated)."""
 
     lambdas: tuple[float, ...]
     quantizers: Quantizers
@@ -33,31 +34,43 @@ def fit_rate_distortion_curve(
     images: UInt8[np.ndarray, "count height width 3"],
     lambdas: Sequence[float] = LAMBDAS,
     *,
+    held_out: UInt8[np.ndarray, "held_out height width 3"] | None = None,
     anchor_lambda: float = 0.01,
     batch_size: int = 8,
     settings: RefitSettings | None = None,
     seed: int = 0,
+    **arguments,
 ) -> RateDistortionCurve:
-    """Fits one pair of quantizers for each λ against frozen weights, all in one program.
+    """Fits one pair of quantizers for each λ against frozen weights, and measures them on images held out.
 
     Args:
       model, params: the anchor; its weights do not change.
       images: photographs or crops of one size, sides a multiple of 64.
-      lambdas: the trade-offs, increasing.
+      lambdas: the trade-offs; they do not decrease.
+      held_out: images to measure on; if None, every fifth of `images`, which are then not fitted to.
       anchor_lambda: the λ that the anchor was trained for.
       batch_size: images a step, drawn at random.
-      settings: everything else about the fit (its `lambdas` are ignored); the defaults if None.
+      settings: everything else about the fit (its `lambdas` are passed over); the defaults if None.
       seed: of the drawing.
+      arguments: optimizer, relaxation or distortion of `refit`.
 
     Returns:
-      The stacked quantizers and their estimated rate and PSNR over all images, hard decisions.
+      The stacked quantizers and their estimated rate and PSNR over the images held out, hard decisions.
+
+    Raises:
+      LicError: there are too few images to hold one out.
     """
     settings = dataclasses.replace(settings or RefitSettings(), lambdas=tuple(lambdas))
+    if held_out is None:
+        if len(images) < 2:
+            raise LicError(f"{len(images)} image is too few to hold one out; give more, or held_out")
+        is_held_out = np.arange(len(images)) % 5 == min(4, len(images) - 1)
+        images, held_out = images[~is_held_out], images[is_held_out]
     rng = np.random.default_rng(seed)
     draws = (images[rng.integers(len(images), size=batch_size)] for _ in itertools.count())
-    quantizers = fit_quantizers(model, params, draws, settings, anchor_lambda, seed)
-    bpp, mse = evaluate_quantizers(model, params, quantizers, images, settings.lambdas, batch_size)
-    return RateDistortionCurve(settings.lambdas, quantizers, bpp, np.asarray(psnr(mse)))
+    quantizers = fit_quantizers(model, params, draws, settings, anchor_lambda, seed, **arguments)
+    bpp, mse = evaluate_quantizers(model, params, quantizers, held_out, settings.lambdas, batch_size)
+    return RateDistortionCurve(settings.lambdas, quantizers, bpp, psnr(mse))
 
 
 @functools.partial(jax.jit, static_argnums=0)

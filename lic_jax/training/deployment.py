@@ -8,13 +8,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import psnr
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.entropy.priors.integers import to_integers
-from lic_jax.model import model_of
-from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
-from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
+from lic_jax.errors import LicError
+from lic_jax.model import CodecModel
+from lic_jax.quantization import staircase
+from lic_jax.quantization.base import IntegerQuantizer
+from lic_jax.quantization.fixed_rows import to_fixed_rows
 from lic_jax.quantization.rows import offsets
 from lic_jax.training import data
-from lic_jax.training.anchor_objective import psnr
 from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.training.refit import encode, fit_quantizers, start_quantizers
 from lic_jax.training.refit_objective import Quantizers
@@ -26,16 +29,10 @@ from lic_jax.zoo.weights import load_weights
 _offsets_of_stack = jax.jit(jax.vmap(offsets))
 
 
-def in_fixed_point(
-    quantizers: Quantizers,
-) -> tuple[tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...], tuple[FixedPointQuantizer, ...]]:
+def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[IntegerQuantizer, ...], tuple[IntegerQuantizer, ...]]:
     """A stack of K fitted pairs as the integers that a codec uses: (of the latent, of the hyper latent)."""
     latent, hyper_latent = (
-        tuple(
-            to_fixed_point(spacings, thresholds, quantizers.bin_edges)
-            for spacings, thresholds in zip(np.asarray(stack.spacings), np.asarray(stack.thresholds), strict=True)
-        )
-        for stack in (quantizers.latent, quantizers.hyper_latent)
+        staircase.in_fixed_point(stack, quantizers.bin_edges) for stack in (quantizers.latent, quantizers.hyper_latent)
     )
     if quantizers.widening is None:
         return latent, hyper_latent
@@ -47,7 +44,7 @@ def in_integers(
     config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
 ) -> tuple[ModelConfig, dict]:
     """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
-    model = model_of(config)
+    model = CodecModel(config)
     batches = np.array_split(crops, -(-len(crops) // batch_size))
     hyper_latents = np.concatenate([np.rint(np.asarray(encode(model, params, batch)[2])) for batch in batches])
     config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
@@ -72,18 +69,20 @@ def refit_anchor(
     Raises:
       LicError: the anchor or the folder cannot be used.
     """
+    if len(set(settings.lambdas)) < len(settings.lambdas):
+        raise LicError(f"lambdas {settings.lambdas} repeat; a model has one pair of quantizers for each λ")
     tree, _ = load_weights(shipped.path_of(anchor))
     config, anchor_lambda = shipped.config_of(anchor), shipped.rd_lambda_of(anchor)
     params = in_stored_precision(tree.get("params", tree))
     photographs, held_out = data.load_folder(images, held_out_fraction, settings.crop_size)
-    if not config.is_exact:
+    if not prior_of(config).is_exact:
         config, params = in_integers(
             config, params, data.fixed_crops(photographs, settings.crop_size, 512, settings.seed)
         )
-    model = model_of(config)
+    model = CodecModel(config)
     batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
     quantizers = fit_quantizers(model, params, batches, settings, anchor_lambda, settings.seed)
-    save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers))
+    save_bundle(out, config, params, anchor_lambda, settings.lambdas, *in_fixed_point(quantizers), settings.distortion)
 
     crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
     measured = [

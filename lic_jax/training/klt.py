@@ -10,10 +10,11 @@ import math
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lic_jax.config import LATENT_STRIDE, SHALLOW_SYNTHESES, ModelConfig
-from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.config import LATENT_STRIDE, ModelConfig
+from lic_jax.entropy.priors.density import FactorizedDensity
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
+from lic_jax.transforms.description import is_shallow, kernel_sizes
 from lic_jax.transforms.phases import first_tap
 
 PATCH = LATENT_STRIDE
@@ -104,7 +105,7 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
         if "convolution_3" in params["analysis"]:
             last = params["analysis"]["convolution_3"]
             last["kernel"] = np.zeros_like(last["kernel"])
-    if config.synthesis in SHALLOW_SYNTHESES:
+    if is_shallow(config.synthesis_layers):
         _start_synthesis(params["synthesis"], config, basis * step)
     return params
 
@@ -126,7 +127,7 @@ def _prior_start(params: dict, config: ModelConfig, spread: np.ndarray) -> dict:
 
 
 def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) -> None:
-    if config.synthesis == "jpeg_like":
+    if len(kernel_sizes(config.synthesis_layers)) == 1:
         synthesis["layer_0"]["kernel"] = _jpeg_like_kernel(basis, synthesis["layer_0"]["kernel"])
         return
     if config.synthesis_channels[0] < 12:
@@ -158,7 +159,7 @@ def _start_densities(prior: dict, spread: np.ndarray) -> None:
     The densities start as logistic ones, F(v) = sigmoid(v/s), with s the prior's initial scale; s √(π²/3) is a logistic
     density's standard deviation. The first layer's weights are the softplus of what is stored.
     """
-    stretch = FactorizedPrior.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
+    stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
     weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]
     prior["matrix_0"] = (weights + np.log(-np.expm1(-weights))).astype(np.float32)
 

@@ -6,20 +6,33 @@ import io
 import itertools
 import json
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import Distortion, RateDistortion, psnr
 from lic_jax.errors import LicError
 from lic_jax.io.files import make_folder, read_bytes, write_bytes
 from lic_jax.model import initialize
+from lic_jax.quantization.relaxation import StandIn
 from lic_jax.training import checkpoint, data
-from lic_jax.training.anchor import TrainingState, begin_stage, started_from, take_step, training_stages, validate
-from lic_jax.training.anchor_objective import RateDistortion, psnr
+from lic_jax.training.anchor import (
+    MakeOptimizer,
+    Stage,
+    TrainingState,
+    begin_stage,
+    default_optimizer,
+    started_from,
+    take_step,
+    training_stages,
+    validate,
+)
 from lic_jax.training.klt import klt_start, prior_start
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo import shipped
@@ -38,15 +51,52 @@ LOG_COLUMNS = (
 )
 
 
-def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
+class Data(NamedTuple):
+    """What a training sees.
+
+    Attributes:
+      batches: a step → the batches from that step on, uint8 [batch, height, width, 3] with sides a multiple of 64; a
+        training that resumes sees what it would have seen if this depends on the step alone.
+      held_out: crops to validate on, uint8 [count, height, width, 3].
+      photographs: to take the KLT start from, as many images of any sizes.
+    """
+
+    batches: Callable[[int], Iterable[np.ndarray]]
+    held_out: UInt8[np.ndarray, "count height width 3"]
+    photographs: Sequence[UInt8[np.ndarray, "height width 3"]]
+
+
+def of_folder(settings: AnchorSettings, images: Path) -> Data:
+    """A folder of photographs, a part of them held out. Unusable files are named on the terminal and skipped.
+
+    Raises:
+      LicError: the folder has no usable photographs.
+    """
+    photographs, held_out = data.load_folder(images, settings.held_out, settings.crop_size)
+    crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
+    sizes = settings.crop_size, settings.batch_size, settings.seed
+    return Data(lambda step: data.crop_batches(photographs, *sizes, start=step), crops, photographs.photographs)
+
+
+def train_anchor(
+    settings: AnchorSettings,
+    images: Path | Data,
+    out: Path,
+    *,
+    make_optimizer: MakeOptimizer = default_optimizer,
+    relaxation: StandIn | None = None,
+    distortion: Distortion | None = None,
+) -> dict:
     """Trains an anchor, going on from the last checkpoint in `out` if there is one.
 
     Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`, the newest weights.
 
     Args:
       settings: what to train and how.
-      images: a folder of photographs. Unusable files are named on the way and skipped.
+      images: a folder of photographs, or data of one's own.
       out: a folder; made if need be.
+      make_optimizer: (settings, steps) → the optimizer of a stage of so many steps.
+      relaxation, distortion: instead of those that the settings name; the log names them.
 
     Returns:
       The trained parameters.
@@ -54,13 +104,11 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
     Raises:
       LicError: the folder has no usable photographs, or `out` holds a training with other settings.
     """
-    photographs, held_out = data.load_folder(images, settings.held_out, settings.crop_size)
-    validation_crops = data.fixed_crops(held_out, settings.crop_size, max(32, len(held_out)), settings.seed)
-
+    seen = images if isinstance(images, Data) else of_folder(settings, images)
     out = Path(out)
     make_folder(out)
     manager = checkpoint.open_checkpoints(out / "checkpoints")
-    stages = training_stages(settings)
+    stages = training_stages(settings, make_optimizer)
     step = manager.latest_step() or 0
     params = initialize(settings.model, jax.random.key(settings.seed))
     if step > settings.steps:
@@ -71,35 +119,40 @@ def train_anchor(settings: AnchorSettings, images: Path, out: Path) -> dict:
         state = checkpoint.restore(manager, step, begin_stage(stage, params))
     else:
         start = prior_start if settings.start else klt_start
-        params = start(params, settings.model, photographs.photographs, settings.rd_lambda, settings.seed)
+        params = start(params, settings.model, list(seen.photographs), settings.rd_lambda, settings.seed)
         if settings.start:
             params = started_from(params, shipped.path_of(settings.start))
-        state = begin_stage(stages[0], jax.tree.map(jnp.asarray, params))
+        state = begin_stage(stages[0], params)
 
     def keep(state: TrainingState) -> None:
         checkpoint.save(manager, int(state.step), state)
         save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
 
-    log = TrainingLog(out / "log.csv", step)
-    batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed, start=step)
+    loss = {"relaxation": relaxation, "distortion": distortion}
+    log = TrainingLog(out / "log.csv", step, _name_of(distortion, settings.distortion))
+    batches = iter(seen.batches(step))
     progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
-    for number, stage in enumerate(stages):
+    for stage in stages:
         if int(state.step) > stage.last_step:
             continue
         if int(state.step) == stage.first_step:
             state = begin_stage(stage, state.params)
-        state = _run_stage(settings, number, state, batches, validation_crops, keep, log, progress)
+        state = _run_stage(settings, stage, state, batches, seen.held_out, loss, keep, log, progress)
     save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
     progress.close()
     manager.close()
     return state.params
 
 
-def _run_stage(settings, number, state, batches, validation_crops, keep, log, progress) -> TrainingState:
-    stage, recent = training_stages(settings)[number], []
+def _name_of(function: Callable | None, name: str) -> str:
+    return name if function is None else getattr(function, "__name__", type(function).__name__)
+
+
+def _run_stage(settings, stage: Stage, state, batches, held_out, loss, keep, log, progress) -> TrainingState:
+    recent = []
     remaining = stage.last_step - int(state.step)
     for pixels in itertools.islice(batches, remaining):
-        state, result = take_step(settings, number, state, pixels)
+        state, result = take_step(settings, stage, state, pixels, **loss)
         recent.append(result)
         step = int(state.step)
         progress.update()
@@ -110,8 +163,8 @@ def _run_stage(settings, number, state, batches, validation_crops, keep, log, pr
             progress.set_postfix_str(quality, refresh=False)
         if step % settings.validate_every == 0 or step == stage.last_step:
             average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
-            held_out = validate(settings, stage.model, state.params, validation_crops)
-            log.append(step, stage.name, average, held_out)
+            validated = validate(settings, stage.model, state.params, held_out, **loss)
+            log.append(step, stage.name, average, validated)
             keep(state)
             recent = []
     return state
@@ -120,7 +173,10 @@ def _run_stage(settings, number, state, batches, validation_crops, keep, log, pr
 class TrainingLog:
     """A CSV with a row a validation. Reopened at a step, it forgets the rows after it: they will be written again."""
 
-    def __init__(self, path: Path, step: int):
+    def __init__(self, path: Path, step: int, distortion: str = "mse"):
+        self._columns = LOG_COLUMNS
+        if distortion != "mse":
+            self._columns = (*LOG_COLUMNS, distortion, f"held_out_{distortion}")
         rows = []
         if path.exists():
             with path.open(newline="") as file:
@@ -130,7 +186,7 @@ class TrainingLog:
         self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
         self._started = time.monotonic()
         text = io.StringIO()
-        writer = csv.DictWriter(text, LOG_COLUMNS, extrasaction="ignore")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(path, text.getvalue().encode())
@@ -142,6 +198,8 @@ class TrainingLog:
     def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
+        if self._columns != LOG_COLUMNS:
+            values += (training.distortion, held_out.distortion)
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])
 
@@ -153,9 +211,10 @@ def _check_settings(path: Path, settings: AnchorSettings) -> None:
     """
     asked = json.loads(json.dumps(dataclasses.asdict(settings)))
     if path.exists():
+        unchanged = {field.name: field.default for field in dataclasses.fields(AnchorSettings) if field.name != "model"}
         try:
-            found = dict(json.loads(read_bytes(path)))
-            found["model"] = json.loads(ModelConfig(**found["model"]).to_json())  # written before a field existed
+            found = {**unchanged, **json.loads(read_bytes(path))}  # written before a field existed
+            found["model"] = json.loads(ModelConfig(**found["model"]).to_json())
         except (KeyError, TypeError, ValueError) as error:
             raise LicError(f"{path} is damaged ({error}); restore it, or give another --out") from error
         differing = [

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,28 +20,19 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from lic_jax.config import ModelConfig
-from lic_jax.model import CodecModel, to_network_domain
+from lic_jax.distortion.base import Distortion, RateDistortion, psnr, to_network_domain
+from lic_jax.entropy.priors.base import prior_of
+from lic_jax.model import CodecModel
 from lic_jax.quantization import annealing, stanh
+from lic_jax.quantization.relaxation import SoftDecision
 from lic_jax.quantization.rows import no_widening
-from lic_jax.training.anchor_objective import RateDistortion, psnr
+from lic_jax.registry import DISTORTIONS, QUANTIZERS, SCHEDULES, SOFT_DECISIONS
 from lic_jax.training.klt import PATCH, optimal_step
 from lic_jax.training.refit_objective import Quantizers, soft_objective
 from lic_jax.training.settings import RefitSettings
 
-_FINAL_GROWTH = 10.0
-"""The schedules of the step alone end at this multiple of the initial β."""
-
-SCHEDULES = {
-    "constant": lambda settings: annealing.constant(settings.inverse_temperature),
-    "linear": lambda settings: annealing.linear(
-        settings.inverse_temperature, _FINAL_GROWTH * settings.inverse_temperature, settings.steps
-    ),
-    "exponential": lambda settings: annealing.exponential(
-        settings.inverse_temperature, _FINAL_GROWTH * settings.inverse_temperature, settings.steps
-    ),
-    "gap": lambda settings: annealing.gap_driven(settings.gap_rate, settings.inverse_temperature),
-    "stochastic_gap": lambda settings: annealing.stochastic_gap(settings.gap_rate, settings.inverse_temperature),
-}
+_DECIDED = 1e6
+"""A β at which nothing is soft."""
 
 
 def start_steps(lambdas: Sequence[float], anchor_lambda: float) -> Float[np.ndarray, " K"]:
@@ -50,20 +41,21 @@ def start_steps(lambdas: Sequence[float], anchor_lambda: float) -> Float[np.ndar
 
 
 def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda: float) -> Quantizers:
-    """A stack of K quantizers: of the latent, uniform with the step of each λ; of the hyper latent, with step 1.
+    """A stack of K pairs: the latent's of the settings' kind, with the step of each λ; the hyper latent's uniform.
 
     The latent's reach the largest residual of 8-bit images: a block's mean over its whole range, predicted wrongly.
-    Where there is no hyper latent, its quantizers are the smallest that exist.
+    Without a hyper latent, its quantizers are the smallest that exist.
     """
     reach = math.sqrt(3 * PATCH**2) / optimal_step(anchor_lambda)
+    start = QUANTIZERS[settings.quantizer].start
     steps = start_steps(settings.lambdas, anchor_lambda)
-    latent = [stanh.uniform_with_tails(settings.latent_components, float(step), reach) for step in steps]
+    latent = [start(settings.latent_components, float(step), reach) for step in steps]
     hyper_components = settings.hyper_components if config.has_hyper_latent else 1
     hyper_latent = [stanh.uniform(hyper_components)] * len(settings.lambdas)
     stack = lambda quantizers: jax.tree.map(lambda *leaves: jnp.stack(leaves), *quantizers)
     widening = None
     if settings.row_knots:
-        widening = no_widening(config.latent_tables, settings.row_knots, (len(settings.lambdas),))
+        widening = no_widening(prior_of(config).table_count, settings.row_knots, (len(settings.lambdas),))
     return Quantizers(stack(latent), stack(hyper_latent), widening, settings.bin_edges)
 
 
@@ -73,28 +65,37 @@ def middle_of(lambdas: Sequence[float]) -> float:
 
 
 def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Quantizers:
-    """Other starts, changed as a fit changed its own: each spacing and threshold by the same factor, the rows alike.
+    """Transfers a fit to other starts: scales their spacings and thresholds by the same factors, and keeps its rows.
 
-    What a fit learns, the shape of dead zones and levels over the rows, hardly differs from rate to rate
-    (`experiments/initialization.py`).
+    A fit learns the shape of dead zones and levels over the rows, which hardly differs from rate to rate
+    (`experiments/questions/initialization.py`). Of a quantizer that is no STanH, the parameters change by as much.
 
     Args:
       fitted: one pair.
-      start: what it was fitted from.
+      start: the pair that the fit began with.
       others: a stack of any number of pairs, of as many components.
     """
-
-    def changed(name: str) -> Array:
-        before, after = getattr(start.latent, name), getattr(fitted.latent, name)
-        return getattr(others.latent, name) * jnp.where(before == 0, 1, after / jnp.where(before == 0, 1, before))
-
-    latent = stanh.from_values(changed("spacings"), changed("thresholds"))
-    repeat = lambda leaf: jnp.repeat(leaf, len(latent.thresholds), axis=0)
+    if isinstance(others.latent, stanh.STanH):
+        latent = _scaled(others.latent, fitted.latent, start.latent)
+    else:
+        change = lambda other, after, before: other + (after - before)
+        latent = jax.tree.map(change, others.latent, fitted.latent, start.latent)
+    repeat = lambda leaf: jnp.repeat(leaf, len(others.latent.thresholds), axis=0)
     return others.replace(
         latent=latent,
         hyper_latent=jax.tree.map(repeat, fitted.hyper_latent),
         widening=jax.tree.map(repeat, fitted.widening),
     )
+
+
+def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> stanh.STanH:
+    """Others with spacings and thresholds scaled as a fit scaled its own."""
+
+    def scaled(name: str) -> Array:
+        before, after = getattr(start, name), getattr(fitted, name)
+        return getattr(others, name) * jnp.where(before == 0, 1, after / jnp.where(before == 0, 1, before))
+
+    return stanh.from_values(scaled("spacings"), scaled("thresholds"))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -104,15 +105,26 @@ def encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array
     return image, *model.apply({"params": params}, image, method="encode")
 
 
-_DECIDED = 1e6
-"""A β at which nothing is soft."""
+class Loss(NamedTuple):
+    """What a refit's gradient depends on beside arrays; each has a compiled program of its own.
+
+    Attributes:
+      model: the anchor.
+      keeps_hyper_quantizer: whether the hyper latent's quantizer stays as it is.
+      symmetric: whether the latent's quantizer treats ±v alike.
+      relaxation, distortion: arguments of `refit_objective.soft_objective`.
+    """
+
+    model: CodecModel
+    keeps_hyper_quantizer: bool
+    symmetric: bool
+    relaxation: SoftDecision
+    distortion: Distortion
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=0)
 def _gradient(
-    model: CodecModel,
-    hyper_quantizer: str,
-    symmetric: bool,
+    loss: Loss,
     params: dict,
     beta: Float[Array, ""],
     batch: tuple[Array, Array, Array],
@@ -124,14 +136,17 @@ def _gradient(
 
     Compiled apart from schedule and optimizer: one program serves all fits to batches of one shape.
     """
-    hyper_beta = _DECIDED if hyper_quantizer == "kept" else None
+    hyper_beta = _DECIDED if loss.keeps_hyper_quantizer else None
 
     def objective(pair: Quantizers):
-        if symmetric:
-            pair = pair.replace(latent=stanh.symmetric(pair.latent))
-        if hyper_quantizer == "kept":
+        if loss.symmetric:
+            pair = pair.replace(latent=pair.latent.symmetric())
+        if loss.keeps_hyper_quantizer:
             pair = pair.replace(hyper_latent=jax.lax.stop_gradient(pair.hyper_latent))
-        result, gap = soft_objective(model, params, pair, *batch, rd_lambda, beta / step, hyper_beta)
+        betas = beta / step, hyper_beta
+        result, gap = soft_objective(
+            loss.model, params, pair, *batch, rd_lambda, *betas, loss.relaxation, loss.distortion
+        )
         return result.objective, (result, gap / step)
 
     return jax.grad(objective, has_aux=True)(pair)
@@ -140,9 +155,11 @@ def _gradient(
 def _gradients(of_pair: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
     """`_gradient` of each of K stacked pairs.
 
-    A CPU takes them one by one, by the program of one, and is quicker so: what it works on stays in its caches.
+    A CPU takes them one by one, by the program of one, and is quicker so: its caches hold one pair's work. Inside of
+    another program (a `lax.scan`, say) they are one batch.
     """
-    if jax.default_backend() != "cpu":
+    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(stacks))
+    if is_traced or jax.default_backend() != "cpu":
         return jax.vmap(of_pair)(*stacks)
     (_, lambdas, _) = stacks
     each = [of_pair(*jax.tree.map(operator.itemgetter(index), stacks)) for index in range(len(lambdas))]
@@ -174,33 +191,50 @@ def refit(
     anchor_lambda: float,
     seed: int = 0,
     start: Quantizers | None = None,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    relaxation: SoftDecision | None = None,
+    distortion: Distortion | None = None,
 ) -> Refit:
     """How K quantizers are fitted to a frozen anchor.
+
+    A whole fit is one program, too: `jax.lax.scan(process.update, process.init(), batches)`. A grid of T × λ × seeds is
+    one stack: repeat λ, and pad the quantizers to the largest T (`stanh.padded`).
 
     Args:
       model, params: the anchor.
       settings: what to fit.
       anchor_lambda: the λ for which step 1 is right; it decides where the quantizers start.
       seed: of the stochastic annealing.
-      start: a stack of K pairs to begin with, of any number of components; uniform ones if None. Of hyper quantizers
-        that are kept all have the first; a symmetric fit begins with what is symmetric of them.
+      start: a stack of K pairs to begin with, of any number of components; uniform ones if None. Hyper quantizers that
+        are kept all become the first one; a symmetric fit begins with the symmetric part.
+      optimizer: of the stack of pairs; Adam, whose rate falls along a cosine, if None.
+      relaxation, distortion: instead of those that the settings name.
 
     Returns:
       `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
       and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
-      latent, hyper_latent)`, for who fits often to the same crops. Both can be called as they are: what is expensive
-      of them is compiled once for all fits to batches of one shape, whatever else of the settings differs.
+      latent, hyper_latent)`, for those who fit often to the same crops. Both can be called as they are: the expensive
+      part is compiled once for all fits to batches of one shape, whatever else of the settings differs.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
-    optimizer = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
-    schedule = SCHEDULES[settings.schedule](settings)
+    optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
+    schedule = SCHEDULES[settings.schedule](settings.inverse_temperatures)
+    keeps = settings.hyper_quantizer == "kept"
+    loss = Loss(
+        model,
+        keeps,
+        settings.symmetric,
+        relaxation or SOFT_DECISIONS[settings.relaxation],
+        distortion or DISTORTIONS[settings.distortion],
+    )
 
     def init() -> RefitState:
         quantizers = start_quantizers(model.config, settings, anchor_lambda) if start is None else start
         if settings.symmetric:
-            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
-        if settings.hyper_quantizer == "kept":
+            quantizers = quantizers.replace(latent=quantizers.latent.symmetric())
+        if keeps:
             first = jax.tree.map(lambda stack: jnp.broadcast_to(stack[:1], stack.shape), quantizers.hyper_latent)
             quantizers = quantizers.replace(hyper_latent=first)
         return RefitState(
@@ -212,7 +246,7 @@ def refit(
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
         beta, next_beta = anneal(state)
-        of_pair = functools.partial(_gradient, model, settings.hyper_quantizer, settings.symmetric, params, beta, batch)
+        of_pair = functools.partial(_gradient, loss, params, beta, batch)
         gradients, (results, gaps) = _gradients(of_pair, state.quantizers, lambdas, steps)
         return descend(state, gradients, next_beta, jnp.mean(gaps)), results
 
@@ -223,10 +257,10 @@ def refit(
 
     @jax.jit
     def descend(state: RefitState, gradients: Quantizers, next_beta: annealing.State, gap: Array) -> RefitState:
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.quantizers)
         quantizers = optax.apply_updates(state.quantizers, updates)
         if settings.symmetric:
-            quantizers = quantizers.replace(latent=stanh.symmetric(quantizers.latent))
+            quantizers = quantizers.replace(latent=quantizers.latent.symmetric())
         return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap)
 
     return Refit(init, update, update_encoded)
@@ -235,26 +269,35 @@ def refit(
 def fit_quantizers(
     model: CodecModel,
     params: dict,
-    batches: Iterator[Array],
+    batches: Iterable[Array],
     settings: RefitSettings,
     anchor_lambda: float,
     seed: int = 0,
     description: str = "refit",
     start: Quantizers | None = None,
+    **arguments,
 ) -> Quantizers:
-    """Runs a refit over `settings.steps` batches of one shape, with a progress bar; `start` as in `refit`.
+    """Runs a refit over `settings.steps` batches, with a progress bar.
 
-    Where there is none, a fit to one λ comes first, if the settings have shared steps, over batches of its own.
+    Without a start, a fit to one λ comes first if the settings have shared steps, over batches of its own.
+
+    Args:
+      model, params: the anchor.
+      batches: any iterable of uint8 crops [batch, height, width, 3] of one shape, sides a multiple of 64.
+      settings, anchor_lambda, seed, start: as in `refit`.
+      description: stands beside the progress bar.
+      arguments: optimizer, relaxation or distortion of `refit`.
     """
+    batches = iter(batches)
     if settings.shared_steps and start is None:
         middle = (middle_of(settings.lambdas),)
         one = dataclasses.replace(settings, lambdas=middle, steps=settings.shared_steps, shared_steps=0)
         start_of_one = start_quantizers(model.config, one, anchor_lambda)
         fitted = fit_quantizers(
-            model, params, batches, one, anchor_lambda, seed, f"{description}, one for all", start_of_one
+            model, params, batches, one, anchor_lambda, seed, f"{description}, shared", start_of_one, **arguments
         )
         start = carried_over(fitted, start_of_one, start_quantizers(model.config, settings, anchor_lambda))
-    process = refit(model, params, settings, anchor_lambda, seed, start)
+    process = refit(model, params, settings, anchor_lambda, seed, start, **arguments)
     state = process.init()
     progress = tqdm(itertools.islice(batches, settings.steps), total=settings.steps, desc=description, unit="step")
     for pixels in progress:

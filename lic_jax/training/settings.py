@@ -1,21 +1,18 @@
 """What decides a training's and a refit's result, as data. No framework is imported here: the command line reads it."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.quantization.fixed_point import BIN_EDGES
+from lic_jax.registry import DISTORTIONS, QUANTIZERS, SCHEDULES, SOFT_DECISIONS, STAND_INS
+
+if TYPE_CHECKING:
+    from lic_jax.quantization.annealing import Range
 
 LAMBDAS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 """The trade-offs of the published models, low rate first."""
-
-SCHEDULES = ("constant", "linear", "exponential", "gap", "stochastic_gap")
-"""How β may grow during a refit (`quantization.annealing`)."""
-
-Relaxation = Literal["mixed", "noise"]
-"""What stands in for quantization in training: noise for the rate and hard values for the synthesis, or noise alone."""
-
 
 HyperQuantizer = Literal["fitted", "kept"]
 """Whether the hyper latent's quantizer learns."""
@@ -44,7 +41,8 @@ class AnchorSettings:
         another shape begin anew, and a hyper synthesis in integers comes as the floats that those stand for.
       rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
       step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
-      relaxation: what stands in for quantization: "mixed" or "noise".
+      relaxation: what stands in for quantization: a name in `registry.STAND_INS`.
+      distortion: what λ weighs: a name in `registry.DISTORTIONS`.
       crop_size: side of the training crops, a multiple of 64.
       batch_size: crops a step.
       hyperprior_steps: steps of the prior alone, be it factorized, on the frozen codec that the training begins from.
@@ -60,7 +58,8 @@ class AnchorSettings:
     start: str | None = None
     rd_lambda: float = 0.01
     step_range: float = 2.0
-    relaxation: Relaxation = "mixed"
+    relaxation: str = "mixed"
+    distortion: str = "mse"
     crop_size: int = 128
     batch_size: int = 8
     hyperprior_steps: int = 5_000
@@ -74,6 +73,8 @@ class AnchorSettings:
     def __post_init__(self):
         _check_crop_size(self.crop_size)
         check_counts(self, 1, "batch_size", "validate_every")
+        STAND_INS.check(self.relaxation)
+        DISTORTIONS.check(self.distortion)
         if not 0 <= self.hyperprior_steps <= self.steps:
             raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
         if self.model.hyper_arithmetic != "float":
@@ -93,7 +94,8 @@ class RefitSettings:
     """How quantizers are fitted.
 
     Attributes:
-      lambdas: the trade-offs, increasing; one pair of quantizers each.
+      lambdas: the trade-offs, one pair of quantizers each; they do not decrease, and may repeat (for seeds).
+      quantizer: the latent's: a name in `registry.QUANTIZERS`.
       latent_components: T of the latent's quantizer.
       hyper_components: T of the hyper latent's quantizer.
       learning_rate: Adam's at the start; it falls to zero along a cosine.
@@ -104,8 +106,11 @@ class RefitSettings:
       batch_size: crops a step.
       seed: of the crops and of stochastic annealing.
       inverse_temperature: the initial β, in units of 1/step of each quantizer's start.
+      growth: the last β is so many times the first, for schedules of the step alone.
       gap_rate: β grows by this times the gap each step, for the schedules that look at it.
-      schedule: how β grows, one of `SCHEDULES`.
+      schedule: how β grows: a name in `registry.SCHEDULES`.
+      relaxation: what stands in for hard decisions: a name in `registry.SOFT_DECISIONS`.
+      distortion: what λ weighs: a name in `registry.DISTORTIONS`.
       row_knots: how many numbers say how dead zones, and as many how levels, differ from row to row of the latent's
         coding tables (`quantization.rows`), 2 or more; 0 is the same quantizer for all rows.
       bin_edges: what coding tables take for the edges of a symbol's bin: "thresholds", where it is decided, or
@@ -115,6 +120,7 @@ class RefitSettings:
     """
 
     lambdas: tuple[float, ...] = LAMBDAS
+    quantizer: str = "stanh"
     latent_components: int = 254
     hyper_components: int = 126
     learning_rate: float = 1e-2
@@ -124,18 +130,21 @@ class RefitSettings:
     batch_size: int = 8
     seed: int = 0
     inverse_temperature: float = 10.0
+    growth: float = 10.0
     gap_rate: float = 15.0
-    schedule: Literal[SCHEDULES] = "linear"
+    schedule: str = "linear"
+    relaxation: str = "expected"
+    distortion: str = "mse"
     row_knots: int = 8
-    bin_edges: Literal[BIN_EDGES] = "thresholds"
+    bin_edges: Literal["thresholds", "midpoints"] = "thresholds"
     hyper_quantizer: HyperQuantizer = "kept"
     symmetric: bool = True
 
     def __post_init__(self):
         if not self.lambdas or any(value <= 0 for value in self.lambdas):
             raise LicError(f"lambdas {self.lambdas} are not positive numbers; give one or more, e.g. 0.005 0.01 0.02")
-        if list(self.lambdas) != sorted(set(self.lambdas)):
-            raise LicError(f"lambdas {self.lambdas} do not increase; sort them, each once")
+        if list(self.lambdas) != sorted(self.lambdas):
+            raise LicError(f"lambdas {self.lambdas} decrease; sort them")
         _check_crop_size(self.crop_size)
         check_counts(self, 1, "steps", "batch_size")
         check_counts(self, 0, "shared_steps")
@@ -151,8 +160,21 @@ class RefitSettings:
         for name, known in (("bin_edges", BIN_EDGES), ("hyper_quantizer", get_args(HyperQuantizer))):
             if getattr(self, name) not in known:
                 raise unknown_name(name.replace("_", " "), getattr(self, name), known)
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("annealing schedule", self.schedule, SCHEDULES)
+        for registry, name in (
+            (SCHEDULES, self.schedule),
+            (QUANTIZERS, self.quantizer),
+            (SOFT_DECISIONS, self.relaxation),
+            (DISTORTIONS, self.distortion),
+        ):
+            registry.check(name)
+
+    @property
+    def inverse_temperatures(self) -> "Range":
+        """From where to where β grows."""
+        from lic_jax.quantization.annealing import Range
+
+        last = self.growth * self.inverse_temperature
+        return Range(self.inverse_temperature, last, self.steps, self.gap_rate)
 
 
 AS_PUBLISHED = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted", "symmetric": False}

@@ -17,12 +17,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Shaped
 
-from lic_jax.transforms.layers import Convolution, IntegerTransposedConvolution, TransposedConvolution
-
 BATCH_BLOCKS = 2048
 """A batch has at most so many blocks: eight megapixels."""
-
-_LAYERS = (Convolution, IntegerTransposedConvolution, TransposedConvolution)
 
 
 def bucket(blocks: int) -> int:
@@ -59,7 +55,7 @@ def cut_at_borders(extents: Int[Array, "batch 2"], grid: tuple[int, int]) -> Ite
 
     def cut(call, positional, keywords, context):
         output = call(*positional, **keywords)
-        is_layer = isinstance(context.module, _LAYERS) and context.method_name == "__call__"
+        is_layer = hasattr(context.module, "kernel_size") and context.method_name == "__call__"
         return zero_beyond(output, extents, grid) if is_layer else output
 
     with nn.intercept_methods(cut):

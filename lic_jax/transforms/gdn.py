@@ -1,30 +1,10 @@
 """Generalized divisive normalization (Ballé, Laparra & Simoncelli 2016), its simplified form, and their inverses."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-
-@jax.custom_vjp
-def lower_bound(values: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
-    """max(values, bound), whose gradient also passes where it would move a value back up to the bound.
-
-    With the plain maximum a value below the bound is stuck there (Ballé et al., tensorflow-compression `lower_bound`).
-    """
-    return jnp.maximum(values, bound)
-
-
-def _lower_bound_forward(values, bound):
-    return jnp.maximum(values, bound), (values >= bound)
-
-
-def _lower_bound_backward(inside, gradient):
-    return jnp.where(inside | (gradient < 0), gradient, 0.0), None
-
-
-lower_bound.defvjp(_lower_bound_forward, _lower_bound_backward)
-
+from lic_jax.gradients import lower_bound
 
 _PEDESTAL = 2.0**-36
 

@@ -10,25 +10,34 @@ from pathlib import Path
 
 import numpy as np
 
-from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
-from lic_jax.entropy.priors.integers import check_integers
+from lic_jax.config import ModelConfig
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
-from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, FixedPointQuantizer, at_rate
-from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.zoo.quantizer_arrays import stack, stack_rows, unstack, unstack_rows
-from lic_jax.zoo.weights import flatten, load_part, load_weights, save_weights, sha256, unflatten
-
-RECEIVER_PARTS = ("hyper_prior", "hyper_synthesis", "latent_prior", "synthesis")
-"""The weights that a receiver computes with, where a model has them."""
+from lic_jax.quantization.base import IntegerQuantizer
+from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, at_rate
+from lic_jax.transforms.description import is_shallow, parameter_shapes
+from lic_jax.zoo.quantizer_arrays import kind_of, stack, unstack
+from lic_jax.zoo.weights import flatten, load_metadata, load_part, load_weights, save_weights, sha256, unflatten
 
 _SENDER_ENTRIES = ("analysis", "analysis_channels", "analysis_kernel", "block_transform", "hyper_input")
-"""What of a configuration concerns the sender alone."""
+"""Entries of a configuration that concern the sender alone."""
 
 _BIN_EDGES_ENTRY = "bin_edges"
 """The metadata's entry for other edges of bins than thresholds."""
 
+_KIND_ENTRY = "latent_quantizer"
+"""The metadata's entry for a kind of integer quantizer that the arrays' names do not tell."""
+
+_DISTORTION_ENTRY = "distortion"
+"""The metadata's entry for a distortion other than MSE that the rates' λ weigh; receivers pass over it."""
+
 _HALF_PRECISION_FROM = 1024
-"""Kernels of at least this many weights are stored in half precision, or as bytes if that is what they are."""
+"""Kernels of at least this many weights are stored in half precision, or as bytes where they are whole numbers."""
+
+
+def receiver_parts(config: ModelConfig) -> tuple[str, ...]:
+    """The names of the weights that a receiver computes with."""
+    return (*prior_of(config).receiver_parts, "synthesis")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,21 +46,23 @@ class Bundle:
 
     Attributes:
       config: the architecture.
-      params: the anchor's weights, float32; `RECEIVER_PARTS` alone if `load_receiver` read them.
+      params: the anchor's weights, float32; the receiver's alone if `load_receiver` read them.
       rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
       latent_quantizers, hyper_quantizers: one of each per fitted rate; all of the latent's are of one kind.
       fingerprint: 4 bytes of a hash over what a receiver computes with: its share of configuration and weights, and
         the quantizers.
+      distortion: a name in `registry.DISTORTIONS`: what the λ weigh.
     """
 
     config: ModelConfig
     params: dict
     rd_lambda: float
     lambdas: tuple[float, ...]
-    latent_quantizers: tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...]
-    hyper_quantizers: tuple[FixedPointQuantizer, ...]
+    latent_quantizers: tuple[IntegerQuantizer, ...]
+    hyper_quantizers: tuple[IntegerQuantizer, ...]
     fingerprint: bytes
+    distortion: str = "mse"
 
     @property
     def highest_rate(self) -> int:
@@ -73,7 +84,7 @@ class Bundle:
         fitted = np.arange(len(self.lambdas)) * RATE_UNITS
         return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
 
-    def quantizers_at(self, rate_units: int) -> tuple[FixedPointQuantizer | FixedPointRows, FixedPointQuantizer]:
+    def quantizers_at(self, rate_units: int) -> tuple[IntegerQuantizer, IntegerQuantizer]:
         """The quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
 
@@ -101,10 +112,15 @@ def _fingerprint(metadata: dict[str, str], tree: dict) -> bytes:
       tree: params and quantizers as they are stored; the sender's parts are passed over.
     """
     entries = {name: value for name, value in json.loads(metadata["config"]).items() if name not in _SENDER_ENTRIES}
-    if _BIN_EDGES_ENTRY in metadata:
-        entries[_BIN_EDGES_ENTRY] = metadata[_BIN_EDGES_ENTRY]
-    parts = {name: tree["params"][name] for name in RECEIVER_PARTS if name in tree["params"]}
+    for name in (_BIN_EDGES_ENTRY, _KIND_ENTRY):
+        if name in metadata:
+            entries[name] = metadata[name]
+    parts = {name: tree["params"][name] for name in sorted(tree["params"]) if name in _receiver_parts(metadata)}
     return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
+
+
+def _receiver_parts(metadata: dict[str, str]) -> tuple[str, ...]:
+    return receiver_parts(ModelConfig.from_json(metadata["config"]))
 
 
 def save_bundle(
@@ -113,13 +129,14 @@ def save_bundle(
     params: dict,
     rd_lambda: float,
     lambdas: tuple[float, ...],
-    latent_quantizers: tuple[FixedPointQuantizer, ...] | tuple[FixedPointRows, ...],
-    hyper_quantizers: tuple[FixedPointQuantizer, ...],
+    latent_quantizers: tuple[IntegerQuantizer, ...],
+    hyper_quantizers: tuple[IntegerQuantizer, ...],
+    distortion: str = "mse",
 ) -> None:
-    """Writes a codec's model as safetensors."""
+    """Writes a codec's model as safetensors; arguments as the attributes of `Bundle`."""
     tree = {
         "params": unflatten({name: _stored(leaf) for name, leaf in flatten(params).items()}),
-        "quantizers": {"latent": stack_rows(latent_quantizers), "hyper_latent": stack(hyper_quantizers)},
+        "quantizers": {"latent": stack(latent_quantizers), "hyper_latent": stack(hyper_quantizers)},
     }
     metadata = {
         "config": config.to_json(),
@@ -128,6 +145,10 @@ def save_bundle(
     }
     if hyper_quantizers[0].bin_edges != BIN_EDGES[0]:
         metadata[_BIN_EDGES_ENTRY] = hyper_quantizers[0].bin_edges
+    if latent_quantizers[0].kind != kind_of(tree["quantizers"]["latent"]):
+        metadata[_KIND_ENTRY] = latent_quantizers[0].kind
+    if distortion != "mse":
+        metadata[_DISTORTION_ENTRY] = distortion
     save_weights(path, tree, {**metadata, "fingerprint": _fingerprint(metadata, tree).hex()})
 
 
@@ -146,7 +167,9 @@ def load_receiver(path: Path) -> Bundle:
     Raises:
       LicError: no such file, not a model, an anchor without quantizers, or damaged in what is read.
     """
-    return _bundle(path, *load_part(path, (*(f"params/{part}/" for part in RECEIVER_PARTS), "quantizers/")))
+    metadata = load_metadata(path)
+    parts = _receiver_parts(metadata) if "config" in metadata else ()
+    return _bundle(path, *load_part(path, (*(f"params/{part}/" for part in parts), "quantizers/")))
 
 
 def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
@@ -168,22 +191,23 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
     params = {name: leaf.astype(np.float32) for name, leaf in flatten(tree["params"]).items()}
     if not all(np.all(np.isfinite(leaf)) for leaf in params.values()):
         raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
-    if not config.is_exact:
+    prior = prior_of(config)
+    if not prior.is_exact:
         raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
     _check_receiver(path, config, params)
     params = unflatten(params)
-    if config.has_hyper_latent:
-        check_integers(params["hyper_synthesis"])
+    prior.check_receiver(params)
     try:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
         bin_edges, stacks = metadata.get(_BIN_EDGES_ENTRY, BIN_EDGES[0]), tree["quantizers"]
         if not isinstance(stacks, dict) or stacks.keys() != {"latent", "hyper_latent"}:
             raise ValueError("its quantizers are not those of latent and hyper_latent")
-        latent_quantizers = unstack_rows(stacks["latent"], bin_edges, config.latent_tables)
-        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges)
+        kind = metadata.get(_KIND_ENTRY, kind_of(stacks["latent"]))
+        latent_quantizers = unstack(stacks["latent"], bin_edges, kind, prior.table_count)
+        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges, "staircase")
     except LicError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise LicError(f"{path} is damaged ({error!r}); copy it again") from error
     counts = {len(lambdas), len(latent_quantizers), len(hyper_quantizers)}
     if len(counts) != 1:
@@ -198,36 +222,25 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         latent_quantizers,
         hyper_quantizers,
         fingerprint,
+        metadata.get(_DISTORTION_ENTRY, "mse"),
     )
 
 
 def _check_receiver(path: Path, config: ModelConfig, params: dict[str, np.ndarray]) -> None:
     """Raises LicError unless every array that a receiver computes with is there, in the configuration's shape.
 
+    Deep syntheses, which only JAX runs, are left to it.
+
     Args:
       path: of the file.
       config: what it says it holds.
       params: the arrays by name, as `flatten` names them.
-
-    Deep syntheses, which only JAX runs, are left to it.
     """
-    expected = (
-        _hyperprior_shapes(config)
-        if config.has_hyper_latent
-        else _density_shapes("latent_prior", config.latent_channels)
-    )
-    if config.synthesis in SHALLOW_SYNTHESES:
-        first, *last = config.kernel_sizes
-        features = config.synthesis_channels[0] if last else 3
-        layers = {"layer_0": (first, first, features, config.latent_channels)}
-        if last:
-            layers["layer_1"] = (last[0], last[0], 3, features)
-            expected["synthesis/inverse_gdn/beta_root"] = (features,)
-            expected["synthesis/inverse_gdn/gamma_root"] = (features, features)
-        if config.synthesis == "two_layer_residual":
-            layers["residual"] = layers["layer_0"]
-        for name, shape in layers.items():
-            expected[f"synthesis/{name}/kernel"], expected[f"synthesis/{name}/bias"] = shape, (shape[2],)
+    expected = prior_of(config).receiver_shapes()
+    layers = config.synthesis_layers
+    if is_shallow(layers):
+        shapes = parameter_shapes(layers, config.latent_channels)
+        expected |= {f"synthesis/{name}": shape for name, shape in shapes.items()}
     parts = {name.split("/")[0] for name in expected}
     found = {name: leaf.shape for name, leaf in params.items() if name.split("/")[0] in parts}
     if found != expected:
@@ -236,24 +249,3 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict[str, np.ndarra
             f"{path} is damaged ({name} has shape {found.get(name)}, its configuration says {expected.get(name)}); "
             "copy it again"
         )
-
-
-def _hyperprior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    features = config.hyper_channels
-    expected = {"hyper_synthesis/input_scale": (features,), **_density_shapes("hyper_prior", features)}
-    for index, (kernel_size, _, out_features) in enumerate(config.hyper_synthesis_layers):
-        layer = f"hyper_synthesis/layer_{index}"
-        expected[f"{layer}/kernel"] = (kernel_size, kernel_size, out_features, features)
-        expected[f"{layer}/bias"] = expected[f"{layer}/scale"] = (out_features,)
-        features = out_features
-    return expected
-
-
-def _density_shapes(prior: str, channels: int) -> dict[str, tuple[int, ...]]:
-    expected = {}
-    for index, (width_in, width_out) in enumerate(((1, 3), (3, 3), (3, 1))):
-        expected[f"{prior}/matrix_{index}"] = (channels, width_out, width_in)
-        expected[f"{prior}/bias_{index}"] = (channels, width_out)
-        if index < 2:
-            expected[f"{prior}/factor_{index}"] = (channels, width_out)
-    return expected

@@ -1,34 +1,26 @@
-"""Entropy coding of symbols with integer tables, by one of several coders.
+"""Entropy coding of symbols with integer tables, by a coder of `registry.CODERS`.
 
-Each is a module with `encode`, `decode` and `least_bits`, imported when it is used: a device that decodes streams of
-the default coder needs that one alone.
+A coder is imported when it is used: a device that decodes streams of the default coder needs that one alone.
 """
 
-import importlib
-from types import ModuleType
+from collections.abc import Sequence
 
 import numpy as np
 
 from lic_jax.arrays import Int
+from lic_jax.entropy.coders.base import Part
 from lic_jax.entropy.tables import TOTAL
-from lic_jax.errors import LicError, unknown_name
+from lic_jax.errors import LicError
+from lic_jax.registry import CODERS
 
-DEFAULT = "constriction"
-_HOMES = {DEFAULT: "lic_jax.entropy.coders.constriction_coder", "tfc": "lic_jax.entropy.coders.tfc_coder"}
-NAMES = tuple(_HOMES)
+DEFAULT = next(iter(CODERS))
 
 _SLACK_BITS = 64
 """A code may be shorter than the information of its symbols by its coder's state, no more."""
 
 
-def _home(coder: str) -> ModuleType:
-    if coder not in _HOMES:
-        raise unknown_name("coder", coder, NAMES)
-    return importlib.import_module(_HOMES[coder])
-
-
 def check(coder: str) -> None:
-    """Codes a symbol, so that a coder that is missing is missed before an image is searched for an hour.
+    """Codes a symbol, so that a missing coder is missed before an image is searched for an hour.
 
     Raises:
       LicError: no such coder, or it is not installed.
@@ -48,12 +40,22 @@ def encode(
       symbols: from 0 up.
       table_index: the row of `tables` that each is coded with.
       tables: how many of 2²⁴ equal parts of the coder's range each symbol owns (`entropy.tables`).
-      coder: one of `NAMES`.
+      coder: a name in `registry.CODERS`.
 
     Raises:
       LicError: no such coder, or it is not installed.
     """
-    return _home(coder).encode(symbols, table_index, tables) if len(symbols) else b""
+    return encode_parts([(symbols, table_index)], tables, coder)
+
+
+def encode_parts(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT) -> bytes:
+    """Codes the symbols of a prior's stages, one stage after the other; `SegmentReader` reads them.
+
+    Raises:
+      LicError: no such coder, or it is not installed.
+    """
+    home = CODERS[coder]
+    return home.encode(parts, tables) if any(len(symbols) for symbols, _ in parts) else b""
 
 
 def decode(
@@ -67,19 +69,53 @@ def decode(
     Raises:
       LicError: no such coder, it is not installed, or the data is no code of so many symbols.
     """
-    home = _home(coder)
-    if not len(table_index):
-        if data:
+    reader = SegmentReader(data, tables, coder)
+    symbols = reader.read(table_index)
+    reader.close()
+    return symbols
+
+
+class SegmentReader:
+    """Reads a segment stage by stage.
+
+    Raises:
+      LicError: no such coder, or it is not installed.
+    """
+
+    def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT):
+        self._data, self._tables, self._coder = data, tables, CODERS[coder]
+        self._reader, self._least, self._count = None, None, 0
+        self._bits = 0.0
+
+    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The next n symbols, int16.
+
+        Raises:
+          LicError: the segment is too short for them, or damaged.
+        """
+        if not len(table_index):
+            return np.zeros(0, np.int16)
+        if self._reader is None:
+            self._least = self._coder.least_bits(self._tables)
+        self._count += len(table_index)
+        self._bits += float(_counts(table_index, len(self._tables)) @ self._least)
+        if self._bits > 8 * len(self._data) + _SLACK_BITS:
             raise LicError(
-                f"a segment of {len(data)} bytes has no symbols to code; the stream is damaged, get it again"
+                f"a segment of {len(self._data)} bytes is too short for its {self._count} symbols; "
+                "the stream is damaged, get it again"
             )
-        return np.zeros(0, np.int16)
-    if _counts(table_index, len(tables)) @ home.least_bits(tables) > 8 * len(data) + _SLACK_BITS:
-        raise LicError(
-            f"a segment of {len(data)} bytes is too short for its {len(table_index)} symbols; "
-            "the stream is damaged, get it again"
-        )
-    return home.decode(data, table_index, tables)
+        if self._reader is None:
+            self._reader = self._coder.open(self._data, self._tables)
+        return self._reader.read(table_index)
+
+    def close(self) -> None:
+        """Raises LicError unless the segment ends here."""
+        if self._reader is not None:
+            self._reader.close()
+        elif self._data:
+            raise LicError(
+                f"a segment of {len(self._data)} bytes has no symbols to code; the stream is damaged, get it again"
+            )
 
 
 def _counts(table_index: Int[np.ndarray, " n"], table_count: int) -> Int[np.ndarray, " tables"]:

@@ -1,15 +1,17 @@
-"""Entropy coding with integer tables by constriction's range coder (Bamler 2022): the default of `entropy.coder`.
+"""Entropy coding with integer tables by constriction's range coder (Bamler 2022): the default.
 
 Symbols are grouped by the table they are coded with, so that each table is set up once a stream; within a group they
 keep their order.
 """
 
 import functools
+from collections.abc import Sequence
 
 import constriction
 import numpy as np
 
 from lic_jax.arrays import Float, Int
+from lic_jax.entropy.coders.base import Coder, Part
 from lic_jax.entropy.tables import information
 from lic_jax.errors import LicError
 
@@ -44,14 +46,13 @@ def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
             yield table, order[start:end]
 
 
-def encode(
-    symbols: Int[np.ndarray, " n"], table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
-) -> bytes:
-    """Codes n symbols, each with the table of its index, into bytes (a multiple of 4)."""
+def encode(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"]) -> bytes:
+    """Codes symbols, each with the table of its index, into bytes (a multiple of 4)."""
     encoder = constriction.stream.queue.RangeEncoder()
     model_of = functools.cache(lambda table: _model(tables[table]))
-    for table, positions in _groups(table_index, len(tables)):
-        encoder.encode(symbols[positions].astype(np.int32), model_of(table))
+    for symbols, table_index in parts:
+        for table, positions in _groups(table_index, len(tables)):
+            encoder.encode(symbols[positions].astype(np.int32), model_of(table))
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
@@ -60,24 +61,38 @@ def least_bits(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, "
     return information(tables.max(axis=1))
 
 
-def decode(
-    data: bytes, table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
-) -> Int[np.ndarray, " n"]:
-    """The inverse of `encode`: int16 symbols in their original order.
+class Reader:
+    """Reads what `encode` wrote (`coders.base.Reader`).
 
     Raises:
-      LicError: the data is no code of so many symbols.
+      LicError: the data is not whole words.
     """
-    if len(data) % 4:
-        raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-    symbols = np.empty(len(table_index), np.int16)
-    model_of = functools.cache(lambda table: _model(tables[table]))
-    for table, positions in _groups(table_index, len(tables)):
-        try:
-            symbols[positions] = decoder.decode(model_of(table), len(positions))
-        except (AssertionError, ValueError, RuntimeError) as error:
-            raise LicError("the stream's code is damaged; get the file again") from error
-    if not decoder.maybe_exhausted():
-        raise LicError("the stream's code goes on after its last symbol; it is damaged, get the file again")
-    return symbols
+
+    def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"]):
+        if len(data) % 4:
+            raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+        self._tables = len(tables)
+        self._model_of = functools.cache(lambda table: _model(tables[table]))
+
+    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The next n symbols, int16, in their original order.
+
+        Raises:
+          LicError: the data is no code of so many symbols.
+        """
+        symbols = np.empty(len(table_index), np.int16)
+        for table, positions in _groups(table_index, self._tables):
+            try:
+                symbols[positions] = self._decoder.decode(self._model_of(table), len(positions))
+            except (AssertionError, ValueError, RuntimeError) as error:
+                raise LicError("the stream's code is damaged; get the file again") from error
+        return symbols
+
+    def close(self) -> None:
+        """Raises LicError unless the code ends here."""
+        if not self._decoder.maybe_exhausted():
+            raise LicError("the stream's code goes on after its last symbol; it is damaged, get the file again")
+
+
+CODER = Coder(encode, Reader, least_bits)

@@ -2,16 +2,18 @@
 
 That coder's probabilities have 16 bits, our tables 24. A symbol with less than one of 2¹⁶ parts is therefore coded in
 two steps: as an escape, which owns the parts of all such symbols of its table, and among these with all 2¹⁶ parts. All
-first steps of a segment come first, then the second ones, so that a decoder knows the tables of what it reads. The
+first steps of a part come first, then the second ones, so that a decoder knows the tables of what it reads. The
 coder's own escape (Elias gamma codes without an end) would read damaged bytes for ever.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
 
 from lic_jax import extras
 from lic_jax.arrays import Float, Int
+from lic_jax.entropy.coders.base import Coder, Part
 from lic_jax.entropy.tables import PRECISION_BITS
 from lic_jax.errors import LicError
 
@@ -71,10 +73,8 @@ def _pieces(count: int) -> list[slice]:
     return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
 
 
-def encode(
-    symbols: Int[np.ndarray, " n"], table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
-) -> bytes:
-    """Codes n symbols, each with the table of its index, into bytes.
+def encode(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"]) -> bytes:
+    """Codes symbols, each with the table of its index, into bytes.
 
     Raises:
       LicError: tensorflow-compression is not installed.
@@ -82,37 +82,49 @@ def encode(
     _, tfc = _library()
     handle = tfc.create_range_encoder([], lookup(tables))
     escape = tables.shape[1]
-    escaped = np.empty(len(symbols), bool)
-    for piece in _pieces(len(symbols)):
-        index = table_index[piece].astype(np.int32)
-        escaped[piece] = tables[index, symbols[piece]] < _RARE
-        first = np.where(escaped[piece], escape, symbols[piece]).astype(np.int32)
-        handle = tfc.entropy_encode_index(handle, index, first)
-    index = len(tables) + table_index[escaped].astype(np.int32)
-    handle = tfc.entropy_encode_index(handle, index, symbols[escaped].astype(np.int32))
+    for symbols, table_index in parts:
+        escaped = np.empty(len(symbols), bool)
+        for piece in _pieces(len(symbols)):
+            index = table_index[piece].astype(np.int32)
+            escaped[piece] = tables[index, symbols[piece]] < _RARE
+            first = np.where(escaped[piece], escape, symbols[piece]).astype(np.int32)
+            handle = tfc.entropy_encode_index(handle, index, first)
+        index = len(tables) + table_index[escaped].astype(np.int32)
+        handle = tfc.entropy_encode_index(handle, index, symbols[escaped].astype(np.int32))
     return tfc.entropy_encode_finalize(handle).numpy()
 
 
-def decode(
-    data: bytes, table_index: Int[np.ndarray, " n"], tables: Int[np.ndarray, "tables symbols"]
-) -> Int[np.ndarray, " n"]:
-    """The inverse of `encode`: int16 symbols in their original order.
+class Reader:
+    """Reads what `encode` wrote (`coders.base.Reader`).
 
     Raises:
-      LicError: tensorflow-compression is not installed, or the data is no code of so many symbols.
+      LicError: tensorflow-compression is not installed.
     """
-    tensorflow, tfc = _library()
-    handle = tfc.create_range_decoder(data, lookup(tables))
-    symbols = np.empty(len(table_index), np.int16)
 
-    def read(handle, index):
-        handle, values = tfc.entropy_decode_index(handle, index, index.shape, Tdecoded=tensorflow.int32)
-        return handle, values.numpy()
+    def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"]):
+        self._tensorflow, self._tfc = _library()
+        self._handle = self._tfc.create_range_decoder(data, lookup(tables))
+        self._tables, self._escape = tables.shape
 
-    for piece in _pieces(len(symbols)):
-        handle, symbols[piece] = read(handle, table_index[piece].astype(np.int32))
-    escaped = np.flatnonzero(symbols == tables.shape[1])
-    handle, symbols[escaped] = read(handle, len(tables) + table_index[escaped].astype(np.int32))
-    if not tfc.entropy_decode_finalize(handle).numpy():
-        raise LicError("the stream's code is damaged or goes on after its last symbol; get the file again")
-    return symbols
+    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The next n symbols, int16, in their original order."""
+        symbols = np.empty(len(table_index), np.int16)
+        for piece in _pieces(len(symbols)):
+            symbols[piece] = self._next(table_index[piece].astype(np.int32))
+        escaped = np.flatnonzero(symbols == self._escape)
+        symbols[escaped] = self._next(self._tables + table_index[escaped].astype(np.int32))
+        return symbols
+
+    def _next(self, index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        self._handle, values = self._tfc.entropy_decode_index(
+            self._handle, index, index.shape, Tdecoded=self._tensorflow.int32
+        )
+        return values.numpy()
+
+    def close(self) -> None:
+        """Raises LicError unless the code ends here."""
+        if not self._tfc.entropy_decode_finalize(self._handle).numpy():
+            raise LicError("the stream's code is damaged or goes on after its last symbol; get the file again")
+
+
+CODER = Coder(encode, Reader, least_bits)

@@ -13,11 +13,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 
-class FactorizedPrior(nn.Module):
+class FactorizedDensity(nn.Module):
     """A monotone network a channel, whose sigmoid is the cumulative distribution.
 
     Attributes:
-      channels: of what it is the prior of.
+      channels: each has a density of its own.
       filters: widths of the hidden layers.
       init_scale: the initial density spreads over about this range.
     """

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
-from lic_jax.transforms.gdn import lower_bound
+from lic_jax.gradients import lower_bound
+
+
+def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch 2*latent"]:
+    """log(1 + |y|) for the spread and tanh(y/4) for the sign, side by side: what a hyper analysis may see.
+
+    Latents span three decades, and their spread says more than their value: from these a hyper analysis learns sooner.
+    """
+    return jnp.concatenate([jnp.log1p(jnp.abs(latent)), jnp.tanh(latent / 4)], axis=-1)
 
 
 def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

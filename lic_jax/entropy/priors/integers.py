@@ -1,4 +1,4 @@
-"""The hyper synthesis in integers: the same scale indexes and means on every machine (DESIGN.md section 5, rule 1).
+"""The hyper synthesis in integers: the same scale indexes and means on every machine (docs/design.md, rule 1).
 
 Integers are held in float32. Activations have 8 bits and weights at most 8 and a sign, and every output channel is
 scaled so that Σ|w| · 255 + |bias| < 2²⁴: all partial sums are integers that float32 holds exactly, so neither their
@@ -27,6 +27,8 @@ from lic_jax.config import ModelConfig
 from lic_jax.entropy import exact
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
+from lic_jax.transforms.description import Layers, uses
+from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.transforms.phases import transposed_convolution_products
 
 ACTIVATION_MAX = 255
@@ -106,8 +108,8 @@ def _bounded_exp(xp, values):
 def integer_hyper_synthesis(xp, params: dict, config: ModelConfig) -> Callable:
     """`through_integer_layers` as a function of ẑ, with input_scale [N] and layer_0, layer_1, … of a tree."""
     layers = [
-        integer_layer(xp, params[f"layer_{index}"], stride)
-        for index, (_, stride, _) in enumerate(config.hyper_synthesis_layers)
+        integer_layer(xp, params[layer.name], layer.stride)
+        for layer in transposed_layers(config.hyper_synthesis_layers)
     ]
     return partial(through_integer_layers, xp, params["input_scale"], layers, config.scale_output)
 
@@ -132,27 +134,26 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
     integers = {"input_scale": input_scale.astype(np.float32)}
     activations = np.clip(np.floor(hidden * input_scale + 0.5), -INPUT_MAX, INPUT_MAX - 1).astype(np.float32)
     kept, step, largest = np.arange(len(input_scale)), 1 / input_scale, INPUT_MAX
-    *hidden_layers, last_layer = enumerate(config.hyper_synthesis_layers)
+    *hidden_layers, last_layer = transposed_layers(config.hyper_synthesis_layers)
     widths = []
-    for index, (_, stride, _) in hidden_layers:
-        kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
-        outputs = transposed_convolution_products(np, kernel.astype(np.float32), stride)(activations) + bias
+    for layer in hidden_layers:
+        kernel, bias = _kernel_and_bias(params[layer.name], kept, step)
+        outputs = transposed_convolution_products(np, kernel.astype(np.float32), layer.stride)(activations) + bias
         highest = outputs.max(axis=(0, 1, 2))
         alive = np.flatnonzero(highest > _LEAST_ACTIVATION)
         if not len(alive):
             alive = np.argmax(highest)[None]
         unit = _HEADROOM * np.maximum(highest[alive], _LEAST_ACTIVATION) / ACTIVATION_MAX
-        integers[f"layer_{index}"] = _layer(
+        integers[layer.name] = _layer(
             kernel[:, :, alive] / unit[:, None], bias[alive] / unit + 0.5, largest, WEIGHT_MAX
         )
         activations = np.floor(np.clip(outputs[..., alive] / unit + 0.5, 0, ACTIVATION_MAX)).astype(np.float32)
         kept, step, largest = alive, unit, ACTIVATION_MAX
         widths.append(len(alive))
-    index, _ = last_layer
-    kernel, bias = _kernel_and_bias(params[f"layer_{index}"], kept, step)
+    kernel, bias = _kernel_and_bias(params[last_layer.name], kept, step)
     unit, offset = _unit_and_offset(config)
     largest_weight = WEIGHT_MAX if hidden_layers else _BYTE_MAX
-    integers[f"layer_{index}"] = _layer(kernel / unit[:, None], bias / unit + offset, largest, largest_weight)
+    integers[last_layer.name] = _layer(kernel / unit[:, None], bias / unit + offset, largest, largest_weight)
     return dataclasses.replace(config, hyper_arithmetic="integer", hyper_synthesis_channels=tuple(widths)), integers
 
 
@@ -167,7 +168,7 @@ def from_integers(integers: dict, config: ModelConfig) -> dict:
     """
     kernels, biases = [], []
     of_input = np.asarray(integers["input_scale"], np.float64)
-    for index in range(len(config.hyper_synthesis_layers)):
+    for index in range(len(transposed_layers(config.hyper_synthesis_layers))):
         kernel, bias, scale = (np.float64(integers[f"layer_{index}"][name]) for name in ("kernel", "bias", "scale"))
         kernels.append(kernel * scale[:, None] * of_input)
         biases.append(bias * scale - 0.5)
@@ -220,6 +221,20 @@ def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int, largest_weight: i
         "bias": np.rint(bias * scale).astype(np.float32),
         "scale": (1 / scale).astype(np.float32),
     }
+
+
+def parameter_shapes(layers: Layers, channels: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a hyper synthesis' integers, by names joined with slashes.
+
+    Args:
+      layers: its description.
+      channels: of the hyper latent.
+    """
+    shapes: dict[str, tuple[int, ...]] = {"input_scale": (channels,)}
+    for use in uses(layers, channels):
+        for name, shape in {**use.parameter_shapes, "scale": (use.out_channels,)}.items():
+            shapes["/".join((*use.path, name))] = shape
+    return shapes
 
 
 def check_integers(params: dict) -> None:

@@ -4,7 +4,6 @@ Weights come as arrays in the order of the signal path, a list a transform. They
 in which a model calls these, and every shape is checked, so any channel counts and kernel sizes load.
 """
 
-import functools
 import json
 import re
 import zlib
@@ -12,16 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lic_jax.config import HYPER_STRIDE, ModelConfig
+from lic_jax.config import ModelConfig
+from lic_jax.entropy.tables import density_shapes
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.io.files import read_bytes
-from lic_jax.model import HyperpriorModel
-from lic_jax.transforms.gdn import Normalization
-from lic_jax.transforms.layers import LayerCall, layer_calls
+from lic_jax.transforms.description import uses
+from lic_jax.transforms.hyper_transforms import standard_analysis
 
 ANALYSES = {"CNNAnalysis": "cnn", "ElicAnalysis": "elic", "MBT2018Analysis": "gdn"}
 HYPER_SYNTHESES = {"HyperSynthesis": "standard", "JPEGLikeHyperSynthesis": "jpeg_like"}
@@ -116,13 +113,22 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
     Raises:
       LicError: arrays are missing or left over, or one has another shape than its layer.
     """
-    model = HyperpriorModel(config)
-    image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    calls = layer_calls(model.init, jax.random.key(0), image)
+    parts = {
+        "analysis": (config.analysis_layers, 3),
+        "hyper_analysis": (standard_analysis(config), config.latent_channels),
+        "hyper_synthesis": (config.hyper_synthesis_layers, config.hyper_channels),
+        "synthesis": (config.synthesis_layers, config.latent_channels),
+    }
+    shapes: dict[tuple[str, ...], tuple[int, ...]] = {
+        (part, *use.path, name): shape
+        for part, (layers, channels) in parts.items()
+        for use in uses(layers, channels)
+        for name, shape in use.parameter_shapes.items()
+    }
+    shapes |= {("hyper_prior", name): shape for name, shape in density_shapes(config.hyper_channels).items()}
     params: dict = {}
     for part in PARTS:
-        slots = [slot for call in calls if call.path[0] == part for slot in _slots(call)]
+        slots = [path for path in shapes if path[0] == part]
         if len(slots) != len(arrays[part]):
             raise LicError(
                 f"the published {part} has {len(arrays[part])} arrays, ours {len(slots)}: "
@@ -130,21 +136,17 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
             )
         for path, array in zip(slots, arrays[part].values(), strict=True):
             _place(params, path, array, shapes)
+    densities = {path[1]: shape for path, shape in shapes.items() if path[0] == "hyper_prior"}
     for name in prior:
-        if name not in shapes["hyper_prior"]:
-            raise unknown_name("array of the published prior", name, tuple(shapes["hyper_prior"]))
-    for name, expected in shapes["hyper_prior"].items():
+        if name not in densities:
+            raise unknown_name("array of the published prior", name, tuple(densities))
+    for name, expected in densities.items():
         if name not in prior:
             raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
         array = prior[name]
-        matrix = array[..., 0] if array.ndim == len(expected.shape) + 1 and array.shape[-1] == 1 else array
+        matrix = array[..., 0] if array.ndim == len(expected) + 1 and array.shape[-1] == 1 else array
         _place(params, ("hyper_prior", name), matrix, shapes)
     return params
-
-
-def _slots(call: LayerCall) -> list[tuple[str, ...]]:
-    names = ("beta_root", "gamma_root") if isinstance(call.layer, Normalization) else ("kernel", "bias")
-    return [(*call.path, name) for name in names]
 
 
 def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.ndarray], shapes: dict) -> str:
@@ -152,7 +154,7 @@ def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.n
 
     A missing layer whose like comes next is missed at the last of these.
     """
-    expected = [(_kind(path[-1]), _at(shapes, path).shape) for path in slots]
+    expected = [(_kind(path[-1]), shapes[path]) for path in slots]
     found = [(_kind(name), array.shape) for name, array in arrays.items()]
     pairs = zip(expected, found, strict=False)
     first = next((place for place, (slot, array) in enumerate(pairs) if slot != array), min(len(slots), len(arrays)))
@@ -168,12 +170,8 @@ def _kind(name: str) -> str | None:
     return kinds[-1] if kinds else None
 
 
-def _at(tree: dict, path: tuple[str, ...]):
-    return functools.reduce(dict.__getitem__, path, tree)
-
-
 def _place(params: dict, path: tuple[str, ...], array: np.ndarray, shapes: dict) -> None:
-    expected = _at(shapes, path).shape
+    expected = shapes[path]
     for name in path[:-1]:
         params = params.setdefault(name, {})
     if array.shape != expected:

@@ -11,16 +11,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.errors import unknown_name
+from lic_jax.quantization.base import FittedQuantizer
 from lic_jax.quantization.fixed_point import BIN_EDGES
-from lic_jax.quantization.stanh import STanH
 
 UNBOUNDED = 1e6
 """Stands for infinity: beyond every latent, yet gradients there are zeros and not NaN."""
 
-EdgeKind = Literal[BIN_EDGES]
+EdgeKind = Literal["thresholds", "midpoints"]
 
 
-def inner_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T"]:
+def inner_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Float[Array, " T"]:
     """The T edges between the T + 1 bins, increasing."""
     if kind == "thresholds":
         return quantizer.thresholds
@@ -30,24 +30,17 @@ def inner_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array,
     raise unknown_name("kind of bin edges", kind, BIN_EDGES)
 
 
-def bin_edges(quantizer: STanH, kind: EdgeKind = "thresholds") -> Float[Array, " T+2"]:
+def bin_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Float[Array, " T+2"]:
     """e_0 … e_{T+1}, the outermost two at ±`UNBOUNDED`."""
     return jnp.pad(inner_edges(quantizer, kind), 1, constant_values=(-UNBOUNDED, UNBOUNDED))
 
 
-def hard_bins(
-    edges: Float[Array, " T+2"], symbols: Int[Array, "*shape"]
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """The bin (lower, upper) of each symbol."""
-    return edges[symbols], edges[symbols + 1]
-
-
 def soft_bins(
-    quantizer: STanH, soft_values: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
+    quantizer: FittedQuantizer, soft_values: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """The bin of a soft value v in cell k: [v − (c_k − c_{k−1})/2, v + (c_{k+1} − c_k)/2].
 
     It is open at the outermost levels. For a uniform quantizer it is v ± step/2: additive noise's.
     """
-    half = jnp.pad(quantizer.spacings / 2, 1, constant_values=UNBOUNDED)
+    half = jnp.pad(jnp.diff(quantizer.levels) / 2, 1, constant_values=UNBOUNDED)
     return soft_values - half[symbols], soft_values + half[symbols + 1]

@@ -1,0 +1,108 @@
+"""Symbols ↔ a stream's segments: the part of coding that must be the same everywhere. NumPy alone."""
+
+import functools
+
+import numpy as np
+
+from lic_jax.arrays import Float, Int
+from lic_jax.config import HYPER_STRIDE
+from lic_jax.entropy.coders.coding import DEFAULT, SegmentReader, decode, encode, encode_parts
+from lic_jax.entropy.priors.base import CodingTables, prior_of
+from lic_jax.errors import LicError
+from lic_jax.io import container
+from lic_jax.zoo import shipped
+from lic_jax.zoo.bundle import Bundle
+
+
+class SymbolCoding:
+    """Writes and reads the segments of one model's streams.
+
+    Attributes:
+      bundle: the model, its quantizers and its fingerprint.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.prior = prior_of(bundle.config)
+        self.tables = functools.lru_cache(maxsize=32)(self._make_tables)
+
+    def _make_tables(self, rate_units: int) -> CodingTables:
+        return self.prior.coding_tables(self.bundle.params, *self.bundle.quantizers_at(rate_units))
+
+    def unpack(self, data: bytes) -> container.Stream:
+        """A stream's fields.
+
+        Raises:
+          LicError: the bytes are no whole, undamaged stream of this model.
+        """
+        stream = container.unpack(data)
+        if stream.fingerprint != self.bundle.fingerprint:
+            made_by, this = (_named(fingerprint) for fingerprint in (stream.fingerprint, self.bundle.fingerprint))
+            raise LicError(f"the stream was made by model {made_by}, this is {this}; name the right one with --model")
+        highest_units = self.bundle.rate_units(self.bundle.highest_rate)
+        if stream.rate_units > highest_units:
+            raise LicError(f"the stream's rate {stream.rate_units} is above this model's {highest_units}; get it again")
+        return stream
+
+    def pack(
+        self,
+        size: tuple[int, int],
+        rate_units: int,
+        hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"],
+        symbols: Int[np.ndarray, "1 h w latent"],
+        index: Int[np.ndarray, "1 h w latent"],
+        coder: str = DEFAULT,
+    ) -> bytes:
+        """A stream.
+
+        Args:
+          size: (height, width) of the image.
+          rate_units: the rate in units of 1/256.
+          hyper_symbols, symbols: of hyper latent and latent.
+          index: of each latent's coding table.
+          coder: a name in `registry.CODERS`.
+        """
+        hyper_tables, tables = self.tables(rate_units)
+        parts = [(_chosen(symbols, own), _chosen(index, own)) for own in self.prior.masks(symbols.shape)]
+        segments = (
+            encode(hyper_symbols.ravel(), channel_index(hyper_symbols.shape), hyper_tables, coder),
+            encode_parts(parts, tables, coder),
+        )
+        return container.pack(container.Stream(self.bundle.fingerprint, *size, rate_units, *segments, coder))
+
+    def hyper_symbols(self, stream: container.Stream) -> Int[np.ndarray, "1 hyper_h hyper_w hyper"]:
+        """The hyper latent's symbols in a stream."""
+        shape = hyper_shape(stream.height, stream.width, self.bundle.config.hyper_channels)
+        tables = self.tables(stream.rate_units).hyper_latent
+        return decode(stream.hyper_latent, channel_index(shape), tables, stream.coder).reshape(shape)
+
+    def latent_reader(self, stream: container.Stream) -> SegmentReader:
+        """The latent's segment of a stream, to be read stage by stage."""
+        return SegmentReader(stream.latent, self.tables(stream.rate_units).latent, stream.coder)
+
+    def hyper_latent(
+        self, stream: container.Stream, hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"]
+    ) -> Float[np.ndarray, "1 hyper_h hyper_w hyper"]:
+        """ẑ of a stream."""
+        return self.bundle.quantizers_at(stream.rate_units)[1].levels_of(hyper_symbols)
+
+
+def _chosen(array: Int[np.ndarray, "1 h w latent"], mask: np.ndarray) -> Int[np.ndarray, " n"]:
+    """The elements at a mask's positions; all, without a copy, where the mask is one True."""
+    return array[mask] if mask.ndim else array.ravel()
+
+
+def hyper_shape(height: int, width: int, channels: int) -> tuple[int, int, int, int]:
+    """The hyper latent's shape for an image."""
+    return 1, -(-height // HYPER_STRIDE), -(-width // HYPER_STRIDE), channels
+
+
+def channel_index(shape: tuple[int, ...]) -> Int[np.ndarray, " n"]:
+    """The channel of each element of a flattened channels-last array."""
+    return np.tile(np.arange(shape[-1]), int(np.prod(shape[:-1])))
+
+
+def _named(fingerprint: bytes) -> str:
+    """A model as its users know it: by its name if it ships."""
+    name = shipped.name_of(fingerprint)
+    return f"{name} ({fingerprint.hex()})" if name else fingerprint.hex()

@@ -1,0 +1,41 @@
+"""The contract of an entropy coder: symbols ↔ bytes, by integer tables, in one or more parts."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from lic_jax.arrays import Float, Int
+
+Part = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+"""(symbols, the row of the tables that each is coded with)."""
+
+
+class Reader(Protocol):
+    """Reads a segment's symbols part by part: the tables of a part may depend on the symbols before it."""
+
+    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The next n symbols, int16.
+
+        Raises:
+          LicError: the data is no code of so many symbols.
+        """
+        ...
+
+    def close(self) -> None:
+        """Raises LicError unless the segment ends here."""
+        ...
+
+
+class Coder(NamedTuple):
+    """An entropy coder, as pure functions.
+
+    Attributes:
+      encode: (parts, tables) → bytes.
+      open: (bytes, tables) → a `Reader`.
+      least_bits: tables → the bits that each one's cheapest symbol costs.
+    """
+
+    encode: Callable[[Sequence[Part], Int[np.ndarray, "tables symbols"]], bytes]
+    open: Callable[[bytes, Int[np.ndarray, "tables symbols"]], Reader]
+    least_bits: Callable[[Int[np.ndarray, "tables symbols"]], Float[np.ndarray, " tables"]]

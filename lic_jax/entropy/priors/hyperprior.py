@@ -1,0 +1,116 @@
+"""The mean-scale hyperprior (Minnen et al. 2018): Gaussians whose means and scales a hyper latent says.
+
+A latent's index is that of its scale in a table of 64 (`entropy.scale_table`).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lic_jax.arrays import Float
+from lic_jax.config import ModelConfig
+from lic_jax.entropy.priors import integers
+from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Predict
+from lic_jax.entropy.scale_table import SCALE_COUNT
+from lic_jax.entropy.tables import density_shapes, factorized_tables, gaussian_tables
+from lic_jax.transforms.hyper_transforms import standard_analysis
+
+if TYPE_CHECKING:
+    from flax import linen as nn
+    from jaxtyping import Array
+
+
+class Hyperprior:
+    """One stage: mean and scale index of every latent follow from ẑ (`entropy.priors.base.Prior`)."""
+
+    has_hyper_latent: ClassVar[bool] = True
+    parts: ClassVar[tuple[str, ...]] = ("hyper_analysis", "hyper_prior", "hyper_synthesis")
+    receiver_parts: ClassVar[tuple[str, ...]] = ("hyper_prior", "hyper_synthesis")
+    halo: ClassVar[int | None] = 2
+    stage_count: ClassVar[int] = 1
+
+    def __init__(self, config: ModelConfig):
+        self.config = config
+
+    @property
+    def table_count(self) -> int:
+        """One for each scale."""
+        return SCALE_COUNT
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the hyper synthesis computes in integers."""
+        return self.config.hyper_arithmetic == "integer"
+
+    def modules(self) -> "dict[str, nn.Module]":
+        """Hyper analysis, the hyper latent's densities, and the hyper synthesis in floats or in integers."""
+        from lic_jax.entropy.priors.density import FactorizedDensity
+        from lic_jax.entropy.priors.integer_module import IntegerHyperSynthesis
+        from lic_jax.transforms.module import as_module
+
+        layers = self.config.hyper_synthesis_layers
+        return {
+            "hyper_analysis": as_module(standard_analysis(self.config)),
+            "hyper_prior": FactorizedDensity(self.config.hyper_channels),
+            "hyper_synthesis": IntegerHyperSynthesis(layers, self.config.scale_output)
+            if self.is_exact
+            else as_module(layers),
+        }
+
+    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """All positions at once."""
+        return ONE_STAGE
+
+    def hyper_encode(self, modules, latent: "Array") -> "Array":
+        """z = h_a(y)."""
+        from lic_jax.entropy.priors.gaussian import compand
+
+        return modules.hyper_analysis(compand(latent) if self.config.hyper_input == "companded" else latent)
+
+    def hyper_mass(self, modules, lower: "Array", upper: "Array") -> "Array":
+        """By the hyper latent's density of each channel."""
+        return modules.hyper_prior(lower, upper)
+
+    def latent_mass(self, modules, lower: "Array", upper: "Array", index: "Array") -> "Array":
+        """By the Gaussian of the index, which may be real-valued."""
+        from lic_jax.entropy.priors.gaussian import gaussian_mass, scale_of_index
+
+        return gaussian_mass(lower, upper, scale_of_index(index))
+
+    def stages(self, modules, hyper_latent: "Array") -> tuple[Predict, ...]:
+        """One; the index is real-valued in [0, 63] while the model trains, whole once it codes."""
+        return (lambda _: self._predict(modules, hyper_latent),)
+
+    def _predict(self, modules, hyper_latent: "Array") -> "tuple[Array, Array]":
+        import jax.numpy as jnp
+
+        from lic_jax.entropy.priors.gaussian import index_of_log_index, index_of_log_scale
+
+        if self.is_exact:
+            return modules.hyper_synthesis(hyper_latent)
+        mean, scale_output = jnp.split(modules.hyper_synthesis(hyper_latent), 2, axis=-1)
+        to_index = index_of_log_scale if self.config.scale_output == "log_scale" else index_of_log_index
+        return mean, to_index(scale_output)
+
+    def receiver_stages(self, params: dict) -> Callable[[Float[np.ndarray, "1 h/4 w/4 N"]], tuple[Predict, ...]]:
+        """The integer hyper synthesis in NumPy."""
+        predict = integers.integer_hyper_synthesis(np, params["hyper_synthesis"], self.config)
+        return lambda hyper_latent: (lambda _: predict(hyper_latent),)
+
+    def coding_tables(self, params: dict, quantizer, hyper_quantizer) -> CodingTables:
+        """The densities' tables of each channel, and the Gaussians' of each scale."""
+        return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
+
+    def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the hyper latent's densities and of the integer hyper synthesis."""
+        channels = self.config.hyper_channels
+        shapes = integers.parameter_shapes(self.config.hyper_synthesis_layers, channels)
+        return {
+            **{f"hyper_prior/{name}": shape for name, shape in density_shapes(channels).items()},
+            **{f"hyper_synthesis/{name}": shape for name, shape in shapes.items()},
+        }
+
+    def check_receiver(self, params: dict) -> None:
+        """Raises LicError unless every sum of the hyper synthesis is exact."""
+        integers.check_integers(params["hyper_synthesis"])

@@ -1,0 +1,119 @@
+"""What stands in for quantization while something learns, since a staircase has no gradient.
+
+Two moments need one. While an *anchor* is trained its quantizer is uniform, and a `StandIn` gives the values that the
+rate and the synthesis see. While *quantizers are fitted* the decisions between their levels are soft, and a
+`SoftDecision` gives the values and their bits. Both are functions that an objective takes as an argument.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lic_jax.gradients import lower_bound
+from lic_jax.quantization.bins import EdgeKind, soft_bins
+from lic_jax.quantization.noise import additive_noise, straight_through_round
+from lic_jax.quantization.rows import QuantizerOfRows, moved_inward
+from lic_jax.quantization.staircase import components_of
+from lic_jax.quantization.stanh import STanH
+from lic_jax.quantization.windowed import soft_windowed
+
+MASS_MIN = 1e-9
+"""The lower bound of every likelihood."""
+
+_WINDOW = 8
+"""Thresholds whose tanh is computed for each value: all that are not saturated where β · spacing is 3 or more."""
+
+StandIn = Callable[[PRNGKeyArray, Array, Array | float], tuple[Array, Array]]
+"""(key, values, step) → (values that the rate is estimated for, values that the synthesis sees)."""
+
+
+def bits(mass: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """−log₂ of a probability, bounded at 1e-9 (with a gradient that still pulls it up from there)."""
+    return -jnp.log2(lower_bound(mass, MASS_MIN))
+
+
+def mixed(
+    key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """Noise for the rate, rounding with straight-through gradients for the synthesis (Minnen & Singh 2020)."""
+    return additive_noise(key, values, step), straight_through_round(values, step)
+
+
+def noise(
+    key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """The same noise for both (Ballé et al. 2017)."""
+    noisy = additive_noise(key, values, step)
+    return noisy, noisy
+
+
+class Softened(NamedTuple):
+    """Values after soft decisions.
+
+    Attributes:
+      values: what the synthesis sees.
+      bits: what each costs.
+      gap: the mean distance |soft − hard| that annealing schedules look at.
+    """
+
+    values: Float[Array, "*shape"]
+    bits: Float[Array, "*shape"]
+    gap: Float[Array, ""]
+
+
+Mass = Callable[[Array, Array], Array]
+"""(lower, upper) → the prior probability of the interval."""
+
+SoftDecision = Callable[[QuantizerOfRows, Array, Array | float, Mass, EdgeKind], Softened]
+"""(quantizer, values, inverse temperature β, mass, kind of bin edges) → `Softened`."""
+
+
+def expected(
+    quantizer: QuantizerOfRows,
+    values: Float[Array, "*shape"],
+    inverse_temperature: Float[Array, ""] | float,
+    mass: Mass,
+    edges: EdgeKind,
+) -> Softened:
+    """Each value is one of the two symbols beside its nearest threshold; level and code length are the mean of both.
+
+    For β → ∞ these are the codec's own. The value is s_β, the soft staircase; the bits, unlike those of `staircase`,
+    are the mean of code lengths that a codec can really write.
+    """
+    index, weight = quantizer.soft(values, inverse_temperature)
+    low_level, high_level = quantizer.level(index), quantizer.level(index + 1)
+    low, middle, high = (quantizer.edge(index + offset, edges) for offset in range(3))
+    cost = (1 - weight) * bits(mass(low, middle)) + weight * bits(mass(middle, high))
+    distance = jnp.abs(weight - jnp.round(weight)) * jnp.diff(quantizer.quantizer.levels)[index]
+    return Softened(low_level + weight * (high_level - low_level), cost, jnp.mean(distance))
+
+
+def staircase(
+    quantizer: QuantizerOfRows,
+    values: Float[Array, "*shape"],
+    inverse_temperature: Float[Array, ""] | float,
+    mass: Mass,
+    edges: EdgeKind,
+) -> Softened:
+    """The paper's: the soft staircase's value v, and the mass of the bin around v (Presta et al. 2025).
+
+    The bin is `bins.soft_bins`, additive noise's where the quantizer is uniform; the kind of edges plays no part. Of
+    STanH it is the sum of tanh over the nearest thresholds, the others being saturated.
+    """
+    del edges
+    own = quantizer.quantizer
+    middle = (components_of(own)) // 2
+    centre = own.levels[middle]
+    moved = moved_inward(values, (own.thresholds[middle - 1] + own.thresholds[middle]) / 2, quantizer.dead_zone)
+    index, weight = quantizer.soft(values, inverse_temperature)
+    low, high = own.levels[index], own.levels[index + 1]
+    soft = low + weight * (high - low)
+    if isinstance(own, STanH):
+        soft = soft_windowed(own, moved, inverse_temperature, _WINDOW)
+    symbols = quantizer.symbols(values)
+    lower, upper = soft_bins(own, soft, symbols)
+    outward = jnp.tanh(soft - centre) * quantizer.reconstruction
+    gap = jnp.mean(jnp.abs(soft - own.levels[symbols]))
+    return Softened(soft + outward, bits(mass(lower, upper)), gap)

@@ -1,0 +1,61 @@
+"""What follows from thresholds and levels, for every fitted quantizer (`quantization.base.FittedQuantizer`)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lic_jax.quantization.base import FittedQuantizer
+from lic_jax.quantization.counting import count_below
+from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
+
+
+def components_of(quantizer: FittedQuantizer) -> int:
+    """T, the number of thresholds; there is one level more."""
+    return quantizer.thresholds.shape[-1]
+
+
+def symbols(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
+    return count_below(quantizer.thresholds, values)
+
+
+def dequantize(quantizer: FittedQuantizer, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The level of each symbol."""
+    return quantizer.levels[symbols]
+
+
+def hard(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The staircase itself: the level of each value's symbol."""
+    return dequantize(quantizer, symbols(quantizer, values))
+
+
+def nearest_threshold(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """The index of the threshold nearest to each value, 0 to T − 1."""
+    thresholds = quantizer.thresholds
+    above = jnp.clip(jax.lax.stop_gradient(symbols(quantizer, values)), 1, max(1, components_of(quantizer) - 1))
+    if components_of(quantizer) == 1:
+        return jnp.zeros_like(above)
+    return jnp.where(values - thresholds[above - 1] < thresholds[above] - values, above - 1, above)
+
+
+def soft(
+    quantizer: FittedQuantizer, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+) -> Float[Array, "*shape"]:
+    """The soft staircase: the mean of the two levels beside the nearest threshold, weighed by `upper_weight`."""
+    index = nearest_threshold(quantizer, values)
+    low, high = quantizer.levels[index], quantizer.levels[index + 1]
+    return low + quantizer.upper_weight(values, index, inverse_temperature) * (high - low)
+
+
+def in_fixed_point(quantizers: FittedQuantizer, bin_edges: str) -> tuple[FixedPointQuantizer, ...]:
+    """A stack of K staircases as integers."""
+    pairs = zip(np.asarray(quantizers.levels), np.asarray(quantizers.thresholds), strict=True)
+    return tuple(
+        to_fixed_point(np.diff(levels), thresholds, bin_edges, centre_of(levels)) for levels, thresholds in pairs
+    )
+
+
+def centre_of(levels: Float[np.ndarray, " T+1"]) -> float:
+    """Halfway between the outermost levels: 0 for STanH, whose ends are as far from zero on both sides."""
+    return float(np.float64(levels[0]) + np.float64(levels[-1])) / 2

@@ -1,0 +1,184 @@
+"""Names and what they stand for: everything that can be replaced, on one page.
+
+A new quantizer, schedule, transform, prior, distortion, relaxation, search or coder is one file and one line here. What
+comes from outside of this package registers itself: `registry.SYNTHESES.register("mine", build)`; a file that names it
+loads once that has run. The command line imports the modules that the variable LIC_PLUGINS names, separated by commas.
+
+Nothing is imported before it is asked for: a device that only decodes loads no framework.
+"""
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lic_jax.errors import LicError, unknown_name
+
+
+class Registry(Mapping[str, Any]):
+    """Things of one kind by name.
+
+    Args:
+      kind: what an error calls them.
+      homes: for each name its "module:attribute".
+    """
+
+    def __init__(self, kind: str, homes: Mapping[str, str]):
+        self._kind = kind
+        self._homes: dict[str, Any] = dict(homes)
+
+    def __getitem__(self, name: str) -> Any:
+        """The thing of this name.
+
+        Raises:
+          LicError: no such name; the message lists those that are known.
+        """
+        self.check(name)
+        home = self._homes[name]
+        if isinstance(home, str):
+            module, attribute = home.split(":")
+            home = self._homes[name] = getattr(importlib.import_module(module), attribute)
+        return home
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes
+
+    def check(self, name: str) -> None:
+        """Raises LicError unless the name is known."""
+        if name not in self._homes:
+            raise unknown_name(self._kind, name, self)
+
+    def register(self, name: str, thing: Any) -> None:
+        """Adds a thing from outside; a name that this package uses itself cannot be taken.
+
+        Raises:
+          LicError: the name stands for something else already.
+        """
+        if name in self._homes and self._homes[name] is not thing:
+            raise LicError(f"{self._kind} {name!r} is taken; register yours under another name")
+        self._homes[name] = thing
+
+
+def import_plugins() -> None:
+    """Imports the modules that LIC_PLUGINS names; each registers what it brings.
+
+    Raises:
+      LicError: a module is missing.
+    """
+    for module in filter(None, os.environ.get("LIC_PLUGINS", "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ModuleNotFoundError as error:
+            raise LicError(f"LIC_PLUGINS names {module.strip()}, which is not there; correct the variable") from error
+
+
+ANALYSES = Registry(
+    "analysis",
+    {
+        "cnn": "lic_jax.transforms.analyses:cnn",
+        "elic": "lic_jax.transforms.analyses:elic",
+        "gdn": "lic_jax.transforms.analyses:gdn",
+        "linear": "lic_jax.transforms.analyses:linear",
+    },
+)
+"""ModelConfig → the layers of an analysis, or a Flax module: image → latent."""
+
+SYNTHESES = Registry(
+    "synthesis",
+    {
+        "cnn": "lic_jax.transforms.syntheses:cnn",
+        "elic": "lic_jax.transforms.syntheses:elic",
+        "gdn": "lic_jax.transforms.syntheses:gdn",
+        "jpeg_like": "lic_jax.transforms.syntheses:jpeg_like",
+        "two_layer": "lic_jax.transforms.syntheses:two_layer",
+        "two_layer_residual": "lic_jax.transforms.syntheses:two_layer_residual",
+    },
+)
+"""ModelConfig → the layers of a synthesis, or a Flax module: latent → image."""
+
+HYPER_SYNTHESES = Registry(
+    "hyper synthesis",
+    {
+        "jpeg_like": "lic_jax.transforms.hyper_transforms:jpeg_like_synthesis",
+        "standard": "lic_jax.transforms.hyper_transforms:standard_synthesis",
+    },
+)
+"""ModelConfig → the layers of a hyper synthesis; transposed convolutions and ReLU, so that integers compute it."""
+
+PRIORS = Registry(
+    "prior",
+    {
+        "factorized": "lic_jax.entropy.priors.factorized:Factorized",
+        "hyperprior": "lic_jax.entropy.priors.hyperprior:Hyperprior",
+    },
+)
+"""ModelConfig → a prior (`entropy.priors.base.Prior`)."""
+
+QUANTIZERS = Registry("quantizer", {"stanh": "lic_jax.quantization.stanh:STanH"})
+"""Fitted quantizers (`quantization.base.FittedQuantizer`)."""
+
+INTEGER_QUANTIZERS = Registry(
+    "integer quantizer",
+    {
+        "staircase": "lic_jax.quantization.fixed_point:FixedPointQuantizer",
+        "rows": "lic_jax.quantization.fixed_rows:FixedPointRows",
+    },
+)
+"""Quantizers as a model's file holds them (`quantization.base.IntegerQuantizer`)."""
+
+SCHEDULES = Registry(
+    "annealing schedule",
+    {
+        "constant": "lic_jax.quantization.annealing:constant",
+        "linear": "lic_jax.quantization.annealing:linear",
+        "exponential": "lic_jax.quantization.annealing:exponential",
+        "gap": "lic_jax.quantization.annealing:gap_driven",
+        "stochastic_gap": "lic_jax.quantization.annealing:stochastic_gap",
+    },
+)
+"""`annealing.Range` → how β grows during a refit (`annealing.Schedule`)."""
+
+STAND_INS = Registry(
+    "relaxation",
+    {"mixed": "lic_jax.quantization.relaxation:mixed", "noise": "lic_jax.quantization.relaxation:noise"},
+)
+"""What stands in for a uniform quantizer while an anchor is trained (`relaxation.StandIn`)."""
+
+SOFT_DECISIONS = Registry(
+    "soft decision",
+    {
+        "expected": "lic_jax.quantization.relaxation:expected",
+        "staircase": "lic_jax.quantization.relaxation:staircase",
+    },
+)
+"""What stands in for a fitted quantizer's decisions during a refit (`relaxation.SoftDecision`)."""
+
+DISTORTIONS = Registry(
+    "distortion", {"mse": "lic_jax.distortion.mse:mse", "ms_ssim": "lic_jax.distortion.ms_ssim:ms_ssim_loss"}
+)
+"""(image, reference) → a number for each image (`distortion.base.Distortion`)."""
+
+SEARCHES = Registry(
+    "search method",
+    {
+        "sga": "lic_jax.encoding.sga:DESCENT",
+        "refinement": "lic_jax.encoding.refinement:DESCENT",
+        "rounding": "lic_jax.encoding.rounding:improve",
+    },
+)
+"""How a sender may search for symbols: an `encoding.descent.Descent`, or a pass like `encoding.rounding.improve`."""
+
+CODERS = Registry(
+    "coder",
+    {
+        "constriction": "lic_jax.entropy.coders.constriction_coder:CODER",
+        "tfc": "lic_jax.entropy.coders.tfc_coder:CODER",
+    },
+)
+"""Entropy coders; a stream's header holds the position in this list."""

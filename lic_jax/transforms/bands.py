@@ -1,0 +1,43 @@
+"""Large images in bands of rows, so that memory does not grow with the image.
+
+A band reads a few more rows on both sides than it keeps: as many as its outputs can see.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+BAND_PIXELS = 1 << 21
+"""Pixels in a band, about: two megapixels, whose intermediate values take 200 MB."""
+
+
+class Band(NamedTuple):
+    """Rows of a transform's input.
+
+    Attributes:
+      kept: the rows whose outputs are kept.
+      read: these and their halo.
+      inside: where the kept rows are among those that are read.
+    """
+
+    kept: slice
+    read: slice
+    inside: slice
+
+
+def bands(rows: int, row_pixels: int, halo: int) -> Iterator[Band]:
+    """Splits rows into bands.
+
+    Args:
+      rows: of the transform's input.
+      row_pixels: image pixels that a row of input stands for.
+      halo: rows on either side that an output can see.
+    """
+    height = max(1, BAND_PIXELS // row_pixels)
+    for start in range(0, rows, height):
+        yield with_halo(start, min(start + height, rows), rows, halo)
+
+
+def with_halo(start: int, stop: int, rows: int, halo: int) -> Band:
+    """The band that keeps rows `start` to `stop` of so many."""
+    first, last = max(0, start - halo), min(rows, stop + halo)
+    return Band(slice(start, stop), slice(first, last), slice(start - first, stop - first))

@@ -1,0 +1,54 @@
+"""A description as a Flax module."""
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lic_jax.transforms.description import Conv, Gate, Layers, Norm, ReLU, Scope, Sum, TransposedConv
+from lic_jax.transforms.gdn import GDN1, InverseGDN1
+from lic_jax.transforms.layers import Convolution, TransposedConvolution
+
+
+class Transform(nn.Module):
+    """The layers of a description, one after the other; parameters have the names that the description gives.
+
+    Attributes:
+      layers: a description.
+    """
+
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "batch rows columns in"]) -> Float[Array, "batch rows_out columns_out out"]:
+        return self._run(self.layers, inputs)
+
+    def _run(self, layers: Layers, values: Array) -> Array:
+        for layer in layers:
+            values = self._apply(layer, values)
+        return values
+
+    def _apply(self, layer, values: Array) -> Array:
+        match layer:
+            case Conv(name, features, kernel_size, stride):
+                return Convolution(features, kernel_size, stride, name=name)(values)
+            case TransposedConv(name, features, kernel_size, stride):
+                return TransposedConvolution(features, kernel_size, stride, name=name)(values)
+            case Norm(name, inverse):
+                return (InverseGDN1 if inverse else GDN1)(name=name)(values)
+            case ReLU(slope):
+                return nn.leaky_relu(values, slope) if slope else nn.relu(values)
+            case Scope(name, layers):
+                return Transform(layers, name=name)(values)
+            case Sum(branches):
+                first, *others = (self._run(branch, values) for branch in branches)
+                return sum(others, start=first)
+            case Gate(trunk, branch):
+                # The trunk first: published weights are stored in this order.
+                through = self._run(trunk, values)
+                return values + through * jax.nn.sigmoid(self._run(branch, values))
+        raise TypeError(f"{layer!r} is no layer")
+
+
+def as_module(transform: Layers | nn.Module) -> nn.Module:
+    """A transform as a Flax module: built from its description, or the module itself."""
+    return transform if isinstance(transform, nn.Module) else Transform(transform)
