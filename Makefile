@@ -4,6 +4,7 @@
 #   make test    run the tests
 #   make test-tfc   run them beside tensorflow-compression, which is also with the oldest JAX; needs Python 3.11
 #   make lint    check style
+#   make docs    build the documentation site in build/site
 #   make bench   run the benchmarks
 #   make clean   remove the environment and what `make sweep` made; trainings in runs/ stay
 
@@ -16,7 +17,10 @@ PYTHON_TFC ?= $(shell command -v python3.11 || echo $(PYTHON))
 VENV_TFC := .venv-tfc
 READY_TFC := $(VENV_TFC)/.ready
 
-.PHONY: sweep test test-tfc lint bench clean
+VENV_DOCS := .venv-docs
+READY_DOCS := $(VENV_DOCS)/.ready
+
+.PHONY: sweep test test-tfc lint docs bench clean
 
 sweep: $(READY)
 	$(BIN)/python experiments/rd_curve.py $(ARGS)
@@ -33,6 +37,10 @@ test-tfc: $(READY_TFC)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# A broken link, a page outside the navigation or an unresolved reference fails.
+docs: $(READY_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/python -m mkdocs build --strict
 
 bench: $(READY)
 	$(BIN)/python benchmarks/transposed_convolution.py
@@ -53,5 +61,12 @@ $(READY_TFC): pyproject.toml constraints-oldest.txt
 	$(VENV_TFC)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-oldest.txt -e ".[dev,tfc]"
 	touch $(READY_TFC)
 
+# Sources are read, not imported: the extra's packages alone, without the project's dependencies.
+$(READY_DOCS): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" > $(VENV_DOCS)/requirements.txt
+	$(VENV_DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -r $(VENV_DOCS)/requirements.txt
+	touch $(READY_DOCS)
+
 clean:
-	rm -rf $(VENV) $(VENV_TFC) runs/rd_curve build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_TFC) $(VENV_DOCS) runs/rd_curve build *.egg-info .pytest_cache .ruff_cache .hypothesis
