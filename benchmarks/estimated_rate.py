@@ -14,10 +14,10 @@ import numpy as np
 import tyro
 
 from lic_jax.codec.codec import load
-from lic_jax.codec.one_shot import pad_to_multiple
+from lic_jax.codec.encoder import pad_to_multiple
 from lic_jax.io import container
 from lic_jax.io.images import image_paths, read_image
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import CodecModel
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.quantization.fixed_rows import FixedPointRows
@@ -52,7 +52,7 @@ def fitted_quantizers(bundle: Bundle) -> Quantizers:
 def estimated_bytes(bundle: Bundle, image: np.ndarray) -> np.ndarray:
     """What the priors estimate for an image at every fitted rate."""
     padded = pad_to_multiple(image)[None]
-    model = HyperpriorModel(bundle.config)
+    model = CodecModel(bundle.config)
     bpp, _ = evaluate_quantizers(model, bundle.params, fitted_quantizers(bundle), padded, bundle.lambdas, batch_size=1)
     return bpp * padded.shape[1] * padded.shape[2] / 8
 

@@ -14,11 +14,11 @@ import tyro
 from estimated_rate import fitted_quantizers
 from tqdm import tqdm
 
-from lic_jax.codec.one_shot import pad_to_multiple
+from lic_jax.codec.encoder import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.io.images import image_paths, read_image
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import CodecModel
 from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import in_stored_precision, load_bundle
@@ -43,8 +43,8 @@ def main(
     bundle = load_bundle(shipped.path_of())
     tree, metadata = load_weights(anchor)
     codecs = (
-        (HyperpriorModel(ModelConfig.from_json(metadata["config"])), in_stored_precision(tree)),
-        (HyperpriorModel(bundle.config), bundle.params),
+        (CodecModel(ModelConfig.from_json(metadata["config"])), in_stored_precision(tree)),
+        (CodecModel(bundle.config), bundle.params),
     )
     quantizers = fitted_quantizers(bundle)
     rates = []

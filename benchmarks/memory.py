@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lic_jax.codec.decoder import Decoder, channel_index, hyper_shape, load_decoder
+from lic_jax.codec.decoder import Decoder, load_decoder
+from lic_jax.codec.symbols import channel_index, hyper_shape
 from lic_jax.entropy.coders import coding as coder
 from lic_jax.entropy.tables import TOTAL
 from lic_jax.io import container
@@ -52,11 +53,12 @@ def random_stream(decoder: Decoder, height: int, width: int, rate: float, seed: 
     """A stream of an image of this size that the decoder's model finds as likely as any."""
     rng, bundle = np.random.default_rng(seed), decoder.bundle
     rate_units = bundle.rate_units(rate)
-    tables, (_, hyper_quantizer) = decoder.tables(rate_units), bundle.quantizers_at(rate_units)
+    symbol_decoder = decoder.symbol_decoder
+    tables, (_, hyper_quantizer) = symbol_decoder.coding.tables(rate_units), bundle.quantizers_at(rate_units)
     shape = hyper_shape(height, width, bundle.config.hyper_channels)
     channel = channel_index(shape)
     hyper_symbols = random_symbols(rng, channel, tables.hyper_latent)
-    _, index = decoder.mean_and_table_index(hyper_quantizer.levels()[hyper_symbols.reshape(shape)])
+    _, index = symbol_decoder.mean_and_table_index(hyper_quantizer.levels()[hyper_symbols.reshape(shape)])
     index = index.ravel()
     segments = (
         coder.encode(hyper_symbols, channel, tables.hyper_latent),

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from timing import median_seconds
 
-from lic_jax.model import HyperpriorModel, initialize, to_network_domain
+from lic_jax.model import CodecModel, initialize, to_network_domain
 from lic_jax.training.refit import refit
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 from lic_jax.zoo import shipped
@@ -31,7 +31,7 @@ def main() -> None:
     print("one refit step on 8 crops of 128×128, median ms")
     print(f"{'anchor':28} {'analysis':>9} {'one λ':>9} {'seven λ':>9} {'ratio':>6}")
     for name, (config, params) in anchors.items():
-        model = HyperpriorModel(config)
+        model = CodecModel(config)
         functions = {
             "analysis": analysis(model, params, pixels),
             "one": refit_step(model, params, pixels, (0.01,)),

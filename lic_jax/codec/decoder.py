@@ -151,6 +151,7 @@ class Decoder:
 
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
+      symbol_decoder: reads the symbols.
 
     Raises:
       LicError: the model's synthesis is a deep one, which needs JAX.
@@ -158,7 +159,7 @@ class Decoder:
 
     def __init__(self, bundle: Bundle):
         self.bundle = bundle
-        self._symbols = SymbolDecoder(bundle)
+        self.symbol_decoder = SymbolDecoder(bundle)
         layers = bundle.config.synthesis_layers
         self._synthesize = receiver.synthesis(bundle.config.synthesis, layers, bundle.params.get("synthesis", {}))
         self._halo = halo(layers)
@@ -169,14 +170,14 @@ class Decoder:
         Raises:
           LicError: the bytes are not a whole, undamaged stream of this model.
         """
-        stream = self._symbols.coding.unpack(data)
-        decoded = self._symbols.read(stream)
+        stream = self.symbol_decoder.coding.unpack(data)
+        decoded = self.symbol_decoder.read(stream)
         quantizer, _ = self.bundle.quantizers_at(stream.rate_units)
         _, rows, columns, _ = decoded.symbols.shape
         image = np.empty((rows * LATENT_STRIDE, columns * LATENT_STRIDE, 3), np.uint8)
         for kept, read, inside in bands(rows, columns * LATENT_STRIDE**2, self._halo):
             residual = quantizer.levels_of(decoded.symbols[:, read], decoded.index[:, read])
-            pixels = self._synthesize(self._symbols.means(decoded, read) + residual)
+            pixels = self._synthesize(self.symbol_decoder.means(decoded, read) + residual)
             own = slice(LATENT_STRIDE * inside.start, LATENT_STRIDE * inside.stop)
             image[LATENT_STRIDE * kept.start : LATENT_STRIDE * kept.stop] = to_pixels(pixels[0, own])
         return image[: stream.height, : stream.width]
@@ -185,11 +186,11 @@ class Decoder:
         self, data: bytes
     ) -> tuple[Int[np.ndarray, "1 hyper_h hyper_w hyper"], Int[np.ndarray, "1 h w latent"]]:
         """As `SymbolDecoder.symbols`."""
-        return self._symbols.symbols(data)
+        return self.symbol_decoder.symbols(data)
 
     def transcode(self, data: bytes, to_coder: str) -> bytes:
         """As `SymbolDecoder.transcode`."""
-        return self._symbols.transcode(data, to_coder)
+        return self.symbol_decoder.transcode(data, to_coder)
 
 
 def load_decoder(model: str = shipped.DEFAULT) -> Decoder:

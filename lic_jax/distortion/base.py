@@ -61,4 +61,4 @@ def psnr(mse: Any) -> Any:
     """The peak signal-to-noise ratio in dB of a mean squared error on the 0–255 scale; infinite for 0."""
     xp = array_module(mse)
     with np.errstate(divide="ignore"):
-        return 10 * xp.log10(PEAK**2 / mse)
+        return 10 * xp.log10(PEAK**2 / xp.asarray(mse))

@@ -17,12 +17,16 @@ import optax
 from jaxtyping import Array, Int
 
 from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import Distortion, RateDistortion
 from lic_jax.entropy.priors.integers import from_integers
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 from lic_jax.quantization.noise import NOISE
-from lic_jax.training.anchor_objective import RateDistortion, anchor_objective
+from lic_jax.quantization.relaxation import StandIn
+from lic_jax.registry import DISTORTIONS, STAND_INS
+from lic_jax.training.anchor_objective import anchor_objective
 from lic_jax.training.settings import AnchorSettings
+from lic_jax.transforms.description import is_shallow
 from lic_jax.zoo.weights import flatten, load_weights
 
 

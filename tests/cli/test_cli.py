@@ -416,7 +416,7 @@ def test_a_training_has_the_model_that_it_starts_from_but_for_what_is_said(
     from lic_jax.training import loop
 
     asked = []
-    monkeypatch.setattr(loop, "train_anchor", lambda settings, images, out: asked.append(settings))
+    monkeypatch.setattr(loop, "train_anchor", lambda settings, images, out, **_: asked.append(settings))
     train = lambda *flags: lic("train", photograph_folder, "--out", tmp_path, *flags, with_model=False)
     assert train("--start", tiny_model_file, "--hyper-input", "latent", "--steps", 7, "--hyperprior-steps", 0) == 0
     assert train(f"--start={tiny_model_file}") == 0

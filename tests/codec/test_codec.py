@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lic_jax.codec.codec import Codec
-from lic_jax.codec.one_shot import pad_to_multiple
-from lic_jax.entropy.bins import bin_edges
+from lic_jax.codec.encoder import pad_to_multiple
+from lic_jax.distortion.base import to_network_domain, to_pixels
 from lic_jax.entropy.priors.gaussian import gaussian_mass, scale_of_index
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.io import container
-from lic_jax.model import HyperpriorModel, to_network_domain, to_pixels
-from lic_jax.quantization import stanh
+from lic_jax.model import CodecModel
+from lic_jax.quantization import staircase, stanh
+from lic_jax.quantization.bins import bin_edges
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.zoo.bundle import load_bundle
 
@@ -32,8 +33,8 @@ def codec(tiny_model_file):
 @pytest.fixture(scope="module")
 def apply(codec):
     """The model's methods on arrays of one size, compiled."""
-    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
-    compiled = jax.jit(model.apply, static_argnames="method")
+    model, variables = CodecModel(codec.bundle.config), {"params": codec.bundle.params}
+    compiled = jax.jit(model.apply, static_argnums=3, static_argnames="method")
     return functools.partial(compiled, variables)
 
 
@@ -57,7 +58,7 @@ def test_the_receiver_sees_what_the_sender_computed(codec, apply, image, rate):
     analysed = codec.analyse(image)
     quantizer, hyper_quantizer = codec.bundle.quantizers_at(codec.bundle.rate_units(rate))
     hyper_latent = hyper_quantizer.levels()[hyper_quantizer.symbols(np.asarray(analysed.hyper_latent))]
-    mean, index = apply(hyper_latent, method="predict")
+    mean, index = apply(hyper_latent, None, 0, method="predict_stage")
     index = np.asarray(index).astype(int)
     symbols = quantizer.symbols(np.asarray(analysed.latent - mean), index)
     expected = to_pixels(apply(mean + quantizer.levels_of(symbols, index), method="decode"))
@@ -69,9 +70,10 @@ def test_images_of_many_sizes_share_programs_and_come_back_as_each_alone(tiny_mo
     codec = Codec(load_bundle(tiny_model_file))
     large = np.tile(photographs[1], (6, 1, 1))
     images = [large[:height] for height in (580, 640, 600, 639)]
-    before = [programs.program_count for programs in (codec._encode, codec._predict)]
+    counts = lambda: [part.program_count for part in (codec._programs.encode, codec._programs.predict[0])]
+    before = counts()
     streams = codec.compress_batch(images, 1)
-    assert [programs.program_count for programs in (codec._encode, codec._predict)] == [count + 1 for count in before]
+    assert counts() == [count + 1 for count in before]
     decoded = codec.decompress_batch([*streams[1:], streams[0]])
     for image, data, found in zip(images, streams, [decoded[-1], *decoded], strict=False):
         alone = codec.compress(image, 1)
@@ -105,7 +107,7 @@ def test_estimated_and_real_rate_agree(codec, photographs):
 
 
 def estimated_bits(codec, image, rate_units):
-    model, variables = HyperpriorModel(codec.bundle.config), {"params": codec.bundle.params}
+    model, variables = CodecModel(codec.bundle.config), {"params": codec.bundle.params}
     quantizer, hyper_quantizer = (
         stanh.from_values(q.spacings * UNIT, q.thresholds * UNIT)
         for q in (quantizer.at_row(0) for quantizer in codec.bundle.quantizers_at(rate_units))  # all rows are alike
@@ -114,11 +116,12 @@ def estimated_bits(codec, image, rate_units):
     @jax.jit
     def total(variables, padded):
         latent, hyper_latent = model.apply(variables, to_network_domain(padded), method="encode")
-        hyper_symbols = stanh.symbols(hyper_quantizer, hyper_latent)
+        hyper_symbols = staircase.symbols(hyper_quantizer, hyper_latent)
         edges = bin_edges(hyper_quantizer)
         hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
-        mean, index = model.apply(variables, stanh.dequantize(hyper_quantizer, hyper_symbols), method="predict")
-        symbols = stanh.symbols(quantizer, latent - mean)
+        quantized = staircase.dequantize(hyper_quantizer, hyper_symbols)
+        mean, index = model.apply(variables, quantized, None, 0, method="predict_stage")
+        symbols = staircase.symbols(quantizer, latent - mean)
         edges = bin_edges(quantizer)
         mass = gaussian_mass(edges[symbols], edges[symbols + 1], scale_of_index(index))
         return sum(-jnp.sum(jnp.log2(jnp.maximum(m, 1e-9))) for m in (hyper_mass, mass))
@@ -144,13 +147,13 @@ def test_another_model_is_refused(codec, tmp_path, image):
 @pytest.fixture
 def passes(codec, monkeypatch):
     """A list that grows by a rate whenever the codec quantizes and codes."""
-    rates, code = [], codec._code
+    rates, code = [], codec.encoder.code
 
     def counted(batch, rate_units, *coder):
         rates.append(rate_units)
         return code(batch, rate_units, *coder)
 
-    monkeypatch.setattr(codec, "_code", counted)
+    monkeypatch.setattr(codec.encoder, "code", counted)
     return rates
 
 

@@ -18,7 +18,8 @@ from lic_jax.codec.decoder import Decoder, SymbolDecoder, load_decoder
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.io import container
-from lic_jax.transforms import portable
+from lic_jax.transforms import bands, receiver
+from lic_jax.transforms.description import halo
 from lic_jax.zoo.bundle import Bundle, load_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +72,10 @@ def test_random_models_decode_alike(codec, config, seed):
     import jax
 
     from lic_jax.entropy.priors.integers import to_integers
-    from lic_jax.model import HyperpriorModel
+    from lic_jax.model import CodecModel
 
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(HyperpriorModel(config).init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    shapes = jax.eval_shape(CodecModel(config).init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes["params"])
     hyper_latents = np.rint(rng.normal(0, 5, (16, 2, 2, config.hyper_channels)))
     config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
@@ -86,9 +87,9 @@ def test_random_models_decode_alike(codec, config, seed):
     decoder = Decoder(bundle)
     expected = Codec(bundle).decompress(data)
     assert np.mean((expected > 0) & (expected < 255)) > 0.5
-    for band_pixels in (portable.BAND_PIXELS, 64 * 128):
+    for band_pixels in (bands.BAND_PIXELS, 64 * 128):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(portable, "BAND_PIXELS", band_pixels)
+            patch.setattr(bands, "BAND_PIXELS", band_pixels)
             assert largest_difference(decoder.decompress(data), expected) <= 1
 
 
@@ -97,7 +98,7 @@ def test_bands_make_no_difference(codec, decoder, photographs, monkeypatch):
     data = codec.compress(image, 2)
     whole, symbols = decoder.decompress(data), decoder.symbols(data)
     for band_pixels in (1, 64 * 128, 3 * 64 * 128):
-        monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
+        monkeypatch.setattr(bands, "BAND_PIXELS", band_pixels)
         assert largest_difference(decoder.decompress(data), whole) <= 1
         for found, expected in zip(decoder.symbols(data), symbols, strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -108,7 +109,7 @@ def test_bands_bound_the_memory(decoder, monkeypatch):
     data = benchmark("memory").random_stream(decoder, 512, 1024, 1)
     peaks = []
     for band_pixels in (512 * 1024, 64 * 1024):
-        monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
+        monkeypatch.setattr(bands, "BAND_PIXELS", band_pixels)
         tracemalloc.start()
         decoder.decompress(data)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -116,13 +117,13 @@ def test_bands_bound_the_memory(decoder, monkeypatch):
     assert peaks[1] < peaks[0] / 3
 
 
-@pytest.mark.parametrize("band_pixels", [1, portable.BAND_PIXELS])
+@pytest.mark.parametrize("band_pixels", [1, bands.BAND_PIXELS])
 def test_a_model_may_have_more_tables_than_a_byte_counts(monkeypatch, band_pixels):
-    monkeypatch.setattr(portable, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr(bands, "BAND_PIXELS", band_pixels)
     config = ModelConfig(prior="factorized", latent_channels=300, synthesis="jpeg_like", synthesis_channels=())
     synthesis = {"layer_0": {"kernel": np.zeros((18, 18, 3, 300), np.float32), "bias": np.zeros(3, np.float32)}}
     decoder = Decoder(Bundle(config, {"synthesis": synthesis}, 0.01, (), (), (), b""))
-    _, index = decoder.mean_and_table_index(np.zeros((1, 2, 1, 0), np.float32))
+    _, index = decoder.symbol_decoder.mean_and_table_index(np.zeros((1, 2, 1, 0), np.float32))
     np.testing.assert_array_equal(index, np.broadcast_to(np.arange(300), (1, 8, 4, 300)))
 
 
@@ -147,11 +148,11 @@ def test_a_pixel_sees_as_far_as_the_halo_and_no_further(synthesis, kernels, rows
     layers["inverse_gdn"] = {"beta_root": np.ones(2, np.float32), "gamma_root": np.ones((2, 2), np.float32)}
     widths = {"latent_channels": 2, "synthesis_channels": 2, "synthesis_kernels": kernels}
     config = ModelConfig(prior="factorized", synthesis=synthesis, **widths)
-    transforms = portable.PortableTransforms(config, {"synthesis": layers})
+    run = receiver.synthesis(synthesis, config.synthesis_layers, layers)
     latent = np.zeros((1, 9, 3, 2), np.float32)
     latent[:, 4] = 1
-    seen = np.flatnonzero(np.any(transforms.synthesize(latent) != 0, axis=(0, 2, 3))) // 16
-    assert (4 - seen.min(), seen.max() - 4) == (rows, rows) and transforms.synthesis_halo == rows
+    seen = np.flatnonzero(np.any(run(latent) != 0, axis=(0, 2, 3))) // 16
+    assert (4 - seen.min(), seen.max() - 4) == (rows, rows) and halo(config.synthesis_layers) == rows
 
 
 def test_symbols_sought_in_pieces_are_the_same(codec, decoder, photographs, monkeypatch):
@@ -174,8 +175,8 @@ def test_a_transcoded_stream_has_the_same_symbols(codec, decoder, photographs, s
     assert container.unpack(other).coder == "tfc"
     assert other == codec.compress(np.resize(photographs[0], (*size, 3)), 1.3, coder="tfc")
     assert decoder.transcode(other, "constriction") == data
-    for receiver in (codec, decoder):
-        np.testing.assert_array_equal(receiver.decompress(other), receiver.decompress(data))
+    for either in (codec, decoder):
+        np.testing.assert_array_equal(either.decompress(other), either.decompress(data))
 
 
 def test_a_deep_models_stream_is_transcoded_without_jax(codec, photographs):
@@ -192,7 +193,7 @@ def test_a_deep_models_stream_is_transcoded_without_jax(codec, photographs):
 def test_a_deep_synthesis_needs_jax(codec, tiny_config):
     config = ModelConfig(**{**vars(tiny_config), "synthesis": "elic", "synthesis_channels": (4, 4, 4)})
     with pytest.raises(LicError, match="elic synthesis needs JAX"):
-        portable.PortableTransforms(config, codec.bundle.params)
+        Decoder(dataclasses.replace(codec.bundle, config=config))
 
 
 def test_another_models_stream_is_refused(codec, photographs):

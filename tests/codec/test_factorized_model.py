@@ -15,11 +15,13 @@ from lic_jax.cli import main as cli
 from lic_jax.codec.codec import Codec
 from lic_jax.codec.decoder import Decoder
 from lic_jax.config import ModelConfig
-from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.entropy.priors.density import FactorizedDensity
+from lic_jax.entropy.priors.factorized import Factorized
+from lic_jax.entropy.priors.hyperprior import Hyperprior
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.io import container
-from lic_jax.model import FactorizedModel, HyperpriorModel, model_of
+from lic_jax.model import CodecModel
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.training import klt
 from lic_jax.training.anchor import started_from
@@ -80,7 +82,8 @@ def cumulative(prior, edges):
 
 
 def test_a_name_chooses_the_model():
-    assert isinstance(model_of(CONFIG), FactorizedModel) and isinstance(model_of(ModelConfig()), HyperpriorModel)
+    assert isinstance(CodecModel(CONFIG).prior, Factorized)
+    assert isinstance(CodecModel(ModelConfig()).prior, Hyperprior)
     assert ModelConfig.from_json(CONFIG.to_json()) == CONFIG and CONFIG.hyper_channels == 0
 
 
@@ -98,7 +101,7 @@ def test_the_klt_start_knows_each_channels_spread(monkeypatch):
     spread = np.geomspace(40, 0.2, 12)
     monkeypatch.setattr(klt, "principal_axes", lambda *_: (np.eye(768, 12), spread * klt.optimal_step(0.01)))
     nothing = np.zeros((1, 12), np.float32)
-    prior = jax.jit(FactorizedPrior(12).init)(jax.random.key(0), nothing, nothing)["params"]
+    prior = jax.jit(FactorizedDensity(12).init)(jax.random.key(0), nothing, nothing)["params"]
     transforms = {"analysis": {}, "synthesis": {"layer_0": {"kernel": np.zeros((18, 18, 3, 12))}}}
     params = klt.klt_start({**transforms, "latent_prior": prior}, CONFIG, [], 0.01, seed=0)
     probabilities = cumulative(params["latent_prior"], np.concatenate([-spread, spread]))
@@ -136,7 +139,7 @@ def test_bands_and_batches_make_no_difference(codec, decoder, photographs, monke
     streams = codec.compress_batch(images, 1)
     assert streams == [codec.compress(image, 1) for image in images]
     expected = decoder.decompress(streams[0])
-    monkeypatch.setattr("lic_jax.transforms.portable.BAND_PIXELS", 1)
+    monkeypatch.setattr("lic_jax.transforms.bands.BAND_PIXELS", 1)
     assert np.max(np.abs(decoder.decompress(streams[0]).astype(int) - expected)) <= 1
 
 
@@ -152,7 +155,7 @@ def test_bits_are_those_of_the_density(codec, photographs):
     expected = -np.sum(np.log2(masses[symbols, np.arange(12)]))
 
     edges = edges.astype(np.float32)
-    masses_of = jax.jit(partial(model_of(CONFIG).apply, method="latent_mass"))
+    masses_of = jax.jit(partial(CodecModel(CONFIG).apply, method="latent_mass"))
     found = masses_of({"params": codec.bundle.params}, edges[symbols], edges[symbols + 1], None)
     assert -np.sum(np.log2(np.asarray(found, np.float64))) == pytest.approx(expected, rel=1e-4)
     real = 8 * len(codec.code(analysed, 1))

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from lic_jax.codec.codec import Codec
 from lic_jax.codec.decoder import Decoder
 from lic_jax.encoding.operating_point import Staircase
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
 from lic_jax.quantization.fixed_rows import FixedPointRows
@@ -24,7 +25,7 @@ def with_options(bundle, path, rows=True, bin_edges="thresholds"):
         for quantizers in (bundle.latent_quantizers, bundle.hyper_quantizers)
     ]
     if rows:
-        offsets = (rng.integers(0, q.spacings.min() // 2, (2, bundle.config.latent_tables)) for q in plain[0])
+        offsets = (rng.integers(0, q.spacings.min() // 2, (2, prior_of(bundle.config).table_count)) for q in plain[0])
         plain[0] = [FixedPointRows(q, *of_rows) for q, of_rows in zip(plain[0], offsets, strict=True)]
     save_bundle(path, bundle.config, bundle.params, 0.01, bundle.lambdas, *map(tuple, plain))
     return path
@@ -50,7 +51,7 @@ def test_both_receivers_see_the_senders_symbols(model_file, photographs, rate):
     codec, decoder = Codec(load_bundle(model_file)), Decoder(load_receiver(model_file))
     image = photographs[0][:70]
     analysed = codec.analyse(image)
-    (chosen,) = codec._choose([analysed], codec.bundle.rate_units(rate))
+    (chosen,) = codec.encoder.choose([analysed], codec.bundle.rate_units(rate))
     data = codec.code(analysed, rate)
     hyper_symbols, symbols = decoder.symbols(data)
     np.testing.assert_array_equal(symbols, chosen.symbols.latent)
@@ -65,16 +66,20 @@ def test_a_search_finds_what_costs_less_with_rows(plain, photographs, tmp_path):
     codec = Codec(load_bundle(with_options(plain, tmp_path / "rows.safetensors")))
     analysed = codec.analyse(photographs[1][::2, ::2])
     refined = codec.refine(analysed, 0, iterations=2, method="rounding")
-    before, after = codec._choose([analysed, refined], 0)
-    assert codec._file_cost(analysed, after, 0) < codec._file_cost(analysed, before, 0)
+    before, after = codec.encoder.choose([analysed, refined], 0)
+    point = codec.searcher.operating_point(0)
+    cost = lambda choice: codec.searcher._file_cost(analysed, choice, 0, point)
+    assert cost(after) < cost(before)
 
 
 def test_a_staircase_has_the_levels_of_each_row(plain, tmp_path):
     bundle = load_bundle(with_options(plain, tmp_path / "rows.safetensors"))
     quantizer, _ = bundle.quantizers_at(0)
-    staircase = Staircase.of(quantizer, np.ones((bundle.config.latent_tables, quantizer.symbol_count), np.int64))
+    staircase = Staircase.of(
+        quantizer, np.ones((prior_of(bundle.config).table_count, quantizer.symbol_count), np.int64)
+    )
     rng = np.random.default_rng(1)
-    row, values = rng.integers(0, bundle.config.latent_tables, 300), rng.normal(0, 5, 300).astype(np.float32)
+    row, values = rng.integers(0, prior_of(bundle.config).table_count, 300), rng.normal(0, 5, 300).astype(np.float32)
     distances = np.abs(quantizer.row_levels()[row] - values[:, None])
     nearest = np.asarray(staircase.nearest(values, row))
     np.testing.assert_array_equal(nearest, distances.argmin(axis=1))
@@ -95,7 +100,7 @@ def test_options_are_part_of_the_fingerprint(plain, tmp_path):
 
 def test_rows_that_a_model_lacks_are_damage(plain, tmp_path):
     quantizers = [
-        FixedPointRows(quantizer, *np.zeros((2, plain.config.latent_tables - 1), np.int64))
+        FixedPointRows(quantizer, *np.zeros((2, prior_of(plain.config).table_count - 1), np.int64))
         for quantizer in plain.latent_quantizers
     ]
     path = tmp_path / "short.safetensors"

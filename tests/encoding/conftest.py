@@ -27,12 +27,13 @@ def images(photographs):
 @pytest.fixture(scope="session")
 def problem(codec, images):
     """What every function of `encoding` begins with."""
-    batch = codec._analyse(images)
+    batch = codec.encoder.analyse(images)
     starts = [
         Start(analysed.pixels, Latents(analysed.latent, analysed.hyper_latent), choice)
-        for analysed, choice in zip(batch, codec._choose(batch, RATE_UNITS), strict=True)
+        for analysed, choice in zip(batch, codec.encoder.choose(batch, RATE_UNITS), strict=True)
     ]
-    return Problem(codec._model, codec._variables, batch_of(starts, (1, 2)), codec._operating_point(RATE_UNITS))
+    programs, point = codec._programs, codec.searcher.operating_point(RATE_UNITS)
+    return Problem(programs.model, programs.variables, batch_of(starts, (1, 2)), point)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from lic_jax.distortion.base import RateDistortion
 from lic_jax.encoding.clock import Clock
-from lic_jax.encoding.method import Settings
+from lic_jax.encoding.method import SearchSettings
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def turn(monkeypatch):
 
 
 def test_without_a_limit_steps_are_all_that_counts(turn):
-    clock = Clock(Settings(iterations=4), batches=1)
+    clock = Clock(SearchSettings(iterations=4), batches=1)
     for step in range(4):
         assert (clock.progress, clock.expected_steps, clock.is_over) == (step / 4, 4, False)
         turn(1e6)
@@ -28,7 +29,7 @@ def test_without_a_limit_steps_are_all_that_counts(turn):
 
 
 def test_the_first_step_whose_program_is_compiled_says_nothing_of_the_others(turn):
-    clock = Clock(Settings(iterations=1000, time_limit=100.0), batches=1)
+    clock = Clock(SearchSettings(iterations=1000, time_limit=100.0), batches=1)
     turn(30)
     clock.tick()
     assert clock.expected_steps == 1000 and not clock.is_over
@@ -39,7 +40,7 @@ def test_the_first_step_whose_program_is_compiled_says_nothing_of_the_others(tur
 
 def test_time_to_finish_is_left(turn):
     """Eight steps' worth: what ends a search takes about as long."""
-    clock = Clock(Settings(iterations=10**6, time_limit=100.0), batches=1)
+    clock = Clock(SearchSettings(iterations=10**6, time_limit=100.0), batches=1)
     while not clock.is_over:
         turn(1)
         clock.tick()
@@ -48,7 +49,7 @@ def test_time_to_finish_is_left(turn):
 
 
 def test_a_batch_has_its_share_of_the_time_that_is_left(turn):
-    clock = Clock(Settings(iterations=10**6, time_limit=100.0), batches=2)
+    clock = Clock(SearchSettings(iterations=10**6, time_limit=100.0), batches=2)
     steps = []
     for _ in range(2):
         while not clock.is_over:
@@ -62,8 +63,8 @@ def test_a_batch_has_its_share_of_the_time_that_is_left(turn):
 
 
 def test_a_report_that_says_stop_is_heard(turn):
-    clock = Clock(Settings(iterations=10, report=lambda progress: progress.step == 1), batches=1)
-    cost = (1.0, 1.0, 1.0)
+    clock = Clock(SearchSettings(iterations=10, report=lambda progress: progress.step == 1), batches=1)
+    cost = RateDistortion(1.0, 1.0, 0.0, 1.0, 1.0)
     clock.report(cost)
     assert not clock.is_over
     clock.tick()

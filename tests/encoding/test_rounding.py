@@ -6,14 +6,14 @@ import pytest
 from lic_jax.config import ModelConfig
 from lic_jax.encoding.operating_point import code_length
 from lic_jax.encoding.search import assess, improve, local_gains
-from lic_jax.model import model_of
+from lic_jax.model import CodecModel
 
 
 def test_the_gain_of_a_linear_synthesis_is_its_kernels_energy():
     config = ModelConfig(analysis="linear", latent_channels=5, hyper_channels=2, synthesis="jpeg_like")
     kernel = np.random.default_rng(0).normal(0, [0.01, 0.02, 0.04, 0.08, 0.16], (18, 18, 3, 5)).astype(np.float32)
     params = {"synthesis": {"layer_0": {"kernel": kernel, "bias": np.full(3, 0.3, np.float32)}}}
-    gains = local_gains(model_of(config), {"params": params})
+    gains = local_gains(CodecModel(config), {"params": params})
     np.testing.assert_allclose(gains, np.sum(kernel**2, axis=(0, 1, 2)), rtol=1e-4)
 
 

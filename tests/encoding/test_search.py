@@ -1,6 +1,5 @@
 import itertools
 import time
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +7,13 @@ import numpy as np
 import pytest
 
 from lic_jax.codec.decoder import Decoder
+from lic_jax.distortion.base import RateDistortion
 from lic_jax.encoding.choice import Choice, Symbols
-from lic_jax.encoding.cost import RateDistortion
-from lic_jax.encoding.method import MethodName
-from lic_jax.encoding.search import DESCENTS, LOOKS, Found, begin, update
+from lic_jax.encoding.search import LOOKS, Found, begin, update
 from lic_jax.errors import LicError, LicWarning
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.io import container
+from lic_jax.registry import SEARCHES
 
 RATE = 0
 ITERATIONS = {"rounding": 2, "refinement": 10, "sga": 60}
@@ -43,7 +42,7 @@ def searched(codec, images):
 
 
 def test_all_methods_are_tried():
-    assert set(ITERATIONS) == set(get_args(MethodName))
+    assert set(ITERATIONS) == set(SEARCHES)
 
 
 @pytest.mark.parametrize("method", ITERATIONS)
@@ -80,12 +79,12 @@ def search_by_chance(codec, monkeypatch):
             symbols, hyper_symbols = start.one_shot.symbols
             symbols = Symbols(shift(symbols, 127), shift(hyper_symbols, 63))
             hyper_latent = codec.bundle.quantizers_at(RATE)[1].levels_of(symbols.hyper_latent)
-            ((mean, index),) = codec._predict(codec._variables, [hyper_latent])
-            costs = RateDistortion(1 - gain, 1.0, 0.0), RateDistortion(1.0, 1.0, 0.0)
+            ((mean, index),) = codec._programs.stage(0, [hyper_latent], [])
+            costs = RateDistortion(1 - gain, 1.0, 0.0, 0.0, 0.0), RateDistortion(1.0, 1.0, 0.0, 0.0, 0.0)
             found.append(Found(Choice(symbols, mean, index), *costs))
             return found
 
-        monkeypatch.setattr("lic_jax.codec.refining.search", search)
+        monkeypatch.setattr("lic_jax.codec.searcher.search", search)
         return found
 
     return replace_search
@@ -114,7 +113,7 @@ def test_a_searched_stream_decodes_without_jax_to_the_symbols_that_were_found(
 
 def test_an_image_moves_the_same_whatever_shares_its_batch(problem):
     """A few steps: later, what is rounded differently grows, as in any descent."""
-    sga = DESCENTS["sga"]
+    sga = SEARCHES["sga"]
     twice_the_second = jax.tree.map(lambda of_batch: of_batch[jnp.array([1, 1])], problem.images)
     ends = []
     for images in (problem.images, twice_the_second):

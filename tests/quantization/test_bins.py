@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from lic_jax.entropy.bins import UNBOUNDED, bin_edges, hard_bins, inner_edges, soft_bins
 from scipy.stats import norm
 
-from lic_jax.entropy.bins import UNBOUNDED, bin_edges, hard_bins, inner_edges, soft_bins
 from lic_jax.entropy.priors.gaussian import gaussian_mass
 from lic_jax.errors import LicError
 from lic_jax.quantization import stanh
