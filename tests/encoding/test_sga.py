@@ -4,7 +4,7 @@ from lic_jax.encoding.sga import learning_rate, temperature
 
 
 def test_three_thousand_steps_have_the_published_temperatures():
-    """DESIGN.md section 2: τ(t) = clip(0.5 · exp(−r (t − 200)), 1e-8, 0.5) with r = 5e-4."""
+    """docs/design.md section 2: τ(t) = clip(0.5 · exp(−r (t − 200)), 1e-8, 0.5) with r = 5e-4."""
     step = np.arange(0, 3000, 7)
     published = np.clip(0.5 * np.exp(-5e-4 * (step - 200.0)), 1e-8, 0.5)
     np.testing.assert_allclose(temperature(step / 3000), published, rtol=1e-5)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.entropy.priors.density import FactorizedDensity
 
 CHANNELS = 4
-PRIOR = FactorizedPrior(CHANNELS)
+PRIOR = FactorizedDensity(CHANNELS)
 
 
 @jax.jit
@@ -149,7 +149,7 @@ def test_the_published_bits_of_the_hyper_latent(reference, model):
         if name.startswith("weights/prior/")
     }
     values = published["hyper_latent_quantized"]
-    prior = FactorizedPrior(values.shape[-1])
+    prior = FactorizedDensity(values.shape[-1])
     masses = jax.jit(prior.apply)({"params": parameters}, values - 0.5, values + 0.5)
     bits = -np.sum(np.log2(np.asarray(masses, np.float64)))
     assert bits == pytest.approx(published["hyper_latent_bits"][0], rel=1e-5)

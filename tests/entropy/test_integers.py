@@ -1,4 +1,4 @@
-"""DESIGN.md section 5, rule 1: the hyper synthesis gives the same integers everywhere."""
+"""docs/design.md, rule 1: the hyper synthesis gives the same integers everywhere."""
 
 import dataclasses
 import decimal
@@ -22,8 +22,9 @@ from lic_jax.entropy.priors.integers import (
     to_integers,
 )
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel, initialize
+from lic_jax.model import CodecModel, initialize
 from lic_jax.training.anchor import started_from
+from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import load_bundle
 from lic_jax.zoo.weights import save_weights
@@ -80,14 +81,14 @@ sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from lic_jax.config import ModelConfig
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import CodecModel
 from lic_jax.entropy.priors.integers import integer_hyper_synthesis
 from lic_jax.zoo.weights import load_weights
 from test_integers import digest
 params, metadata = load_weights(sys.argv[2])
 latents, config = np.load(sys.argv[3]), ModelConfig.from_json(metadata["config"])
-predict = lambda params, latents: HyperpriorModel(config).apply(
-    {"params": {"hyper_synthesis": params}}, latents, method="predict"
+predict = lambda params, latents: CodecModel(config).apply(
+    {"params": {"hyper_synthesis": params}}, latents, None, 0, method="predict_stage"
 )
 print(digest(*jax.jit(predict)(params, latents)), digest(*integer_hyper_synthesis(np, params, config)(latents)))
 """
@@ -131,11 +132,20 @@ def test_other_versions_give_the_same_integers_for_other_weights(trained, digest
     assert digests_elsewhere(config, integers, latents, other_environment=True) == [expected, expected]
 
 
+def prediction(model):
+    """(variables, ẑ) → (μ, index) of a model of one stage."""
+    return lambda variables, latents: model.apply(variables, latents, None, 0, method="predict_stage")
+
+
+def compiled(model):
+    return jax.jit(prediction(model))
+
+
 def test_one_image_and_a_batch_give_the_same_integers(bundle, expected):
     """Other shapes are other programs with other orders of summation; these are compiled unoptimized, too."""
-    model = HyperpriorModel(bundle.config)
+    model = CodecModel(bundle.config)
     latents = random_latents(bundle)
-    predict = partial(jax.jit(partial(model.apply, method="predict")), {"params": bundle.params})
+    predict = partial(compiled(model), {"params": bundle.params})
     for part, precision in ((slice(0, 1), None), (slice(17, 19), "highest")):
         with jax.default_matmul_precision(precision):
             mean, index = predict(latents[part])
@@ -155,7 +165,7 @@ def trained(request):
         scale_output=scale_output,
     )
     rng = np.random.default_rng(0)
-    model = HyperpriorModel(config)
+    model = CodecModel(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(np.float32), shapes)
     last_layer = params["hyper_synthesis"][max(params["hyper_synthesis"])]
@@ -170,7 +180,7 @@ def test_integers_are_close_to_what_was_trained(trained):
     _, integers = to_integers(params["hyper_synthesis"], config, latents)
     check_integers(integers)
     mean, index = integer_hyper_synthesis(np, integers, config)(latents)
-    float_mean, float_index = jax.jit(partial(model.apply, method="predict"))({"params": params}, latents)
+    float_mean, float_index = compiled(model)({"params": params}, latents)
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
     assert np.mean(np.abs(index - np.rint(float_index)) <= 1) > 0.99
     assert 0 <= index.min() < index.max() <= 63 and len(np.unique(index)) > 30
@@ -180,7 +190,7 @@ def test_numpy_and_jax_agree_exactly_on_other_weights_too(trained):
     config, _, params, latents = trained
     config, integers = to_integers(params["hyper_synthesis"], config, latents)
     expected = integer_hyper_synthesis(np, integers, config)(latents)
-    predict = jax.jit(partial(HyperpriorModel(config).apply, method="predict"))
+    predict = compiled(CodecModel(config))
     assert digest(*predict({"params": {"hyper_synthesis": integers}}, latents)) == digest(*expected)
 
 
@@ -193,7 +203,7 @@ def test_gradients_pass_the_steps(trained):
 
     def pull_back(config, hyper_synthesis):
         variables = {"params": {"hyper_synthesis": hyper_synthesis}}
-        return jax.vjp(partial(HyperpriorModel(config).apply, variables, method="predict"), latents)
+        return jax.vjp(partial(prediction(CodecModel(config)), variables), latents)
 
     @jax.jit
     def gradients(params, integers):
@@ -234,10 +244,10 @@ def test_hidden_channels_that_never_fire_are_left_out(trained):
     dead = {**layer, "bias": np.where(np.arange(len(layer["bias"])) % 3 == 0, -1e3, layer["bias"])}
     params = {**params, "hyper_synthesis": {**params["hyper_synthesis"], "layer_1": dead}}
     smaller, integers = to_integers(params["hyper_synthesis"], config, latents)
-    assert smaller.hyper_synthesis_channels[1] <= config.hyper_synthesis_layers[1][2] * 2 / 3
+    assert smaller.hyper_synthesis_channels[1] <= transposed_layers(config.hyper_synthesis_layers)[1].features * 2 / 3
     check_integers(integers)
     mean, _ = integer_hyper_synthesis(np, integers, smaller)(latents)
-    float_mean, _ = jax.jit(partial(model.apply, method="predict"))({"params": params}, latents)
+    float_mean, _ = compiled(model)({"params": params}, latents)
     assert np.sqrt(np.mean((mean - float_mean) ** 2)) < 0.02 * np.std(float_mean)
 
 
@@ -258,12 +268,12 @@ def test_a_training_goes_on_from_the_floats_that_integers_stand_for(name):
     """Outputs differ by what activations are rounded by; in integers again they are hardly others."""
     bundle = load_bundle(shipped.path_of(name))
     config = dataclasses.replace(bundle.config, hyper_arithmetic="float")
-    model = HyperpriorModel(config)
+    model = CodecModel(config)
     hyper_latents = np.rint(Codec(bundle).analyse(skimage.data.astronaut()[:256, :256]).hyper_latent)
     mean, index = integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config)(hyper_latents)
 
     params = started_from(initialize(config, jax.random.key(0)), shipped.path_of(name))
-    of_floats, real_index = map(np.asarray, model.apply({"params": params}, hyper_latents, method="predict"))
+    of_floats, real_index = map(np.asarray, prediction(model)({"params": params}, hyper_latents))
     assert np.sqrt(np.mean((of_floats - mean) ** 2)) < 0.01 * np.std(mean)
     assert np.mean(np.rint(real_index) == index) > 0.9
 

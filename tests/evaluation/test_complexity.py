@@ -5,7 +5,7 @@ import pytest
 
 from lic_jax.config import ModelConfig
 from lic_jax.evaluation.complexity import complexity
-from lic_jax.model import HyperpriorModel
+from lic_jax.model import CodecModel
 
 PUBLISHED = {
     "block_transform": False,
@@ -57,6 +57,6 @@ def test_every_parameter_is_counted(synthesis, hyper_synthesis):
         synthesis=synthesis,
         synthesis_channels=(12, 4, 6),
     )
-    shapes = jax.eval_shape(HyperpriorModel(config).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
+    shapes = jax.eval_shape(CodecModel(config).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     for part, cost in complexity(config).items():
         assert cost.parameters == sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes[part]))

@@ -19,7 +19,7 @@ tfc = pytest.importorskip("tensorflow_compression", reason="needs the extra tfc 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lic_jax.entropy.priors.density import FactorizedPrior
+from lic_jax.entropy.priors.density import FactorizedDensity
 from lic_jax.entropy.priors.gaussian import gaussian_mass, index_of_log_index, scale_of_index
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.entropy.tables import TOTAL, factorized_tables, gaussian_tables
@@ -50,7 +50,7 @@ def their_density():
 @functools.cache
 def density_params():
     zeros = jnp.zeros(CHANNELS)
-    return FactorizedPrior(CHANNELS).init(jax.random.key(0), zeros, zeros)["params"]
+    return FactorizedDensity(CHANNELS).init(jax.random.key(0), zeros, zeros)["params"]
 
 
 def their_variables(theirs):
@@ -74,7 +74,7 @@ def random_density(rng):
 @jax.jit
 def our_density_bits(params, values):
     objective = lambda params, values: jnp.sum(
-        bits(FactorizedPrior(CHANNELS).apply({"params": params}, values - 0.5, values + 0.5))
+        bits(FactorizedDensity(CHANNELS).apply({"params": params}, values - 0.5, values + 0.5))
     )
     return jax.value_and_grad(objective, (0, 1))(params, values)
 

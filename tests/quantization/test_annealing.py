@@ -7,11 +7,11 @@ from lic_jax.quantization import annealing
 
 STEPS = 40
 SCHEDULES = {
-    "constant": annealing.constant(7.0),
-    "linear": annealing.linear(2.0, 30.0, 30),
-    "exponential": annealing.exponential(2.0, 30.0, 30),
-    "gap_driven": annealing.gap_driven(15.0, 10.0),
-    "stochastic_gap": annealing.stochastic_gap(15.0, 10.0),
+    "constant": annealing.constant(annealing.Range(start=7.0)),
+    "linear": annealing.linear(annealing.Range(2.0, 30.0, 30)),
+    "exponential": annealing.exponential(annealing.Range(2.0, 30.0, 30)),
+    "gap_driven": annealing.gap_driven(annealing.Range(start=10.0, gap_rate=15.0)),
+    "stochastic_gap": annealing.stochastic_gap(annealing.Range(start=10.0, gap_rate=15.0)),
 }
 STARTS = {"constant": 7.0, "linear": 2.0, "exponential": 2.0, "gap_driven": 10.0, "stochastic_gap": 10.0}
 GAPS = jnp.linspace(0.3, 0.0, STEPS)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lic_jax.entropy.bins import UNBOUNDED, bin_edges, hard_bins, inner_edges, soft_bins
 from scipy.stats import norm
 
 from lic_jax.entropy.priors.gaussian import gaussian_mass
 from lic_jax.errors import LicError
-from lic_jax.quantization import stanh
+from lic_jax.quantization import staircase, stanh
+from lic_jax.quantization.bins import UNBOUNDED, bin_edges, inner_edges, soft_bins
 
 
 def float32s(low, high):
@@ -31,7 +31,7 @@ def quantizer_of(spacings, gaps):
 
 
 edges_of = jax.jit(bin_edges, static_argnums=1)
-hard_bins_of = jax.jit(hard_bins)
+hard_bins_of = lambda edges, symbols: (edges[symbols], edges[symbols + 1])
 soft_bins_of = jax.jit(soft_bins)
 mass_of = jax.jit(gaussian_mass)
 
@@ -42,7 +42,7 @@ def published(request, reference):
     with np.load(reference / f"stanh_{request.param}_tanh.npz") as file:
         numbers = dict(file)
     quantizer = jax.jit(stanh.from_values)(numbers["w"], numbers["b"])
-    symbols = np.asarray(jax.jit(stanh.symbols)(quantizer, numbers["x"]))
+    symbols = np.asarray(jax.jit(staircase.symbols)(quantizer, numbers["x"]))
     return numbers, quantizer, symbols, (symbols > 0) & (symbols < request.param)
 
 
@@ -93,7 +93,7 @@ def test_a_value_lies_in_the_threshold_bin_of_its_symbol_and_its_level_in_the_mi
         assert np.all(points <= upper + 1e-5)
 
 
-stanh_of = jax.jit(lambda quantizer, values: (stanh.symbols(quantizer, values), stanh.hard(quantizer, values)))
+stanh_of = jax.jit(lambda quantizer, values: (staircase.symbols(quantizer, values), staircase.hard(quantizer, values)))
 
 
 @settings(deadline=None, max_examples=50)
@@ -136,7 +136,7 @@ def test_the_rates_gradients_are_finite_at_the_open_ends(kind):
 
     def bits(parameters):
         quantizer, scales = parameters
-        masses = gaussian_mass(*hard_bins(bin_edges(quantizer, kind), jnp.arange(7)), scales)
+        masses = gaussian_mass(*hard_bins_of(bin_edges(quantizer, kind), jnp.arange(7)), scales)
         return -jnp.sum(jnp.log(masses + 1e-9))
 
     quantizer = quantizer_of(np.full(COMPONENTS, 0.1), np.full(COMPONENTS, 0.1))

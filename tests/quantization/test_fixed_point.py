@@ -5,13 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lic_jax.errors import LicError
-from lic_jax.quantization import stanh
+from lic_jax.quantization import staircase, stanh
 from lic_jax.quantization.fixed_point import (
     RATE_UNITS,
     UNIT,
     FixedPointQuantizer,
     at_rate,
-    interpolate,
     to_fixed_point,
 )
 
@@ -83,7 +82,7 @@ def test_agreement_with_the_quantizer_in_floating_point(components):
     @jax.jit
     def floating(spacings, thresholds):
         quantizer = stanh.from_values(spacings, thresholds)
-        return quantizer.spacings, quantizer.thresholds, quantizer.levels, stanh.symbols(quantizer, values)
+        return quantizer.spacings, quantizer.thresholds, quantizer.levels, staircase.symbols(quantizer, values)
 
     spacings, thresholds, levels, symbols = floating(spacings, thresholds)
     fixed = to_fixed_point(spacings, thresholds)
@@ -94,7 +93,7 @@ def test_agreement_with_the_quantizer_in_floating_point(components):
 @settings(deadline=None, max_examples=50)
 @given(quantizers(10), quantizers(10))
 def test_interpolation_goes_from_one_end_to_the_other_without_turning(first, second):
-    path = [interpolate(first, second, units) for units in range(RATE_UNITS + 1)]
+    path = [first.mixed_with(second, units) for units in range(RATE_UNITS + 1)]
     for name in ("spacings", "thresholds"):
         start, end = getattr(first, name), getattr(second, name)
         values = np.array([getattr(quantizer, name) for quantizer in path])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lic_jax.entropy.scale_table import SCALE_COUNT
 from lic_jax.entropy.tables import TOTAL, gaussian_tables
 from lic_jax.errors import LicError
-from lic_jax.quantization import stanh
+from lic_jax.quantization import staircase, stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, at_rate, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows, to_fixed_rows
 from lic_jax.quantization.rows import QuantizerOfRows, Widening, no_widening, offsets
@@ -86,9 +86,9 @@ def test_what_is_fitted_is_what_is_stored(kind):
 def test_no_widening_changes_nothing():
     quantizer, values = stanh.uniform(6, 0.7), jnp.linspace(-5, 5, 301)
     of_rows = QuantizerOfRows.of(quantizer, no_widening(ROWS, 8), jnp.full(values.shape, 12.0))
-    symbols = stanh.symbols(quantizer, values)
+    symbols = staircase.symbols(quantizer, values)
     np.testing.assert_array_equal(of_rows.symbols(values), symbols)
-    np.testing.assert_array_equal(of_rows.level(symbols), stanh.dequantize(quantizer, symbols))
+    np.testing.assert_array_equal(of_rows.level(symbols), staircase.dequantize(quantizer, symbols))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lic_jax.errors import LicError
-from lic_jax.quantization import stanh
+from lic_jax.quantization import staircase, stanh
 from lic_jax.quantization.stanh import STanH
 
 
@@ -112,7 +112,7 @@ def test_a_quantizer_made_from_w_and_b_agrees_with_the_published_layer(published
 def test_levels_and_hard_values_agree_with_the_published_layer(published):
     quantizer = settled(from_values(published["w"], published["b"]))
     assert relative_error(quantizer.levels, published["levels"]) < 1e-6
-    assert relative_error(stanh.hard(quantizer, published["x"]), published["hard"]) < 1e-6
+    assert relative_error(staircase.hard(quantizer, published["x"]), published["hard"]) < 1e-6
     assert relative_error(quantizer.spacings, published["w"]) < 1e-6
 
 
@@ -123,13 +123,18 @@ def test_soft_turns_hard_as_fast_as_its_tanhs_saturate(parameters, values, beta)
     quantizer = settled(quantizer_of(*parameters))
     distances = np.abs(values[:, None].astype(np.float64) - quantizer.thresholds)
     bound = np.sum(quantizer.spacings / (1 + np.exp(np.minimum(2.0 * beta * distances, 700))), axis=-1)
-    error = np.abs(stanh.soft(quantizer, values, beta) - stanh.hard(quantizer, values))
+    error = np.abs(stanh.soft(quantizer, values, beta) - staircase.hard(quantizer, values))
     assert np.all(error <= bound + 1e-5 * np.sum(quantizer.spacings))
+
+
+def gap_of(quantizer, values, beta):
+    """mean |s_β(v) − hard(v)|."""
+    return jnp.mean(jnp.abs(stanh.soft(quantizer, values, beta) - staircase.hard(quantizer, values)))
 
 
 def test_the_gap_vanishes_as_beta_grows():
     quantizer, values = random_quantizer(0), np.linspace(-6, 6, 997, dtype=np.float32)
-    gap = jax.jit(stanh.gap)
+    gap = jax.jit(gap_of)
     gaps = np.array([gap(quantizer, values, beta) for beta in (0.5, 2.0, 10.0, 100.0, 1e6)])
     assert np.all(np.diff(gaps) < 0)
     assert gaps[0] > 0.1
@@ -141,25 +146,25 @@ def test_the_gap_vanishes_as_beta_grows():
 def test_a_symbol_counts_the_thresholds_below_and_dequantizes_to_its_level(parameters, values):
     quantizer = settled(quantizer_of(*parameters))
     values[:COMPONENTS] = quantizer.thresholds  # a value at a threshold still has the symbol below
-    symbols = np.asarray(stanh.symbols(quantizer, values))
+    symbols = np.asarray(staircase.symbols(quantizer, values))
     assert symbols.dtype == np.int32
     np.testing.assert_array_equal(symbols, np.sum(values[:, None] > quantizer.thresholds, axis=-1))
-    np.testing.assert_array_equal(stanh.dequantize(quantizer, symbols), quantizer.levels[symbols])
-    np.testing.assert_array_equal(stanh.hard(quantizer, values), quantizer.levels[symbols])
+    np.testing.assert_array_equal(staircase.dequantize(quantizer, symbols), quantizer.levels[symbols])
+    np.testing.assert_array_equal(staircase.hard(quantizer, values), quantizer.levels[symbols])
 
 
 def test_values_beyond_all_thresholds_get_the_outermost_levels():
     quantizer = settled(random_quantizer(1))
     values = np.array([-np.inf, -1e30, 1e30, np.inf], np.float32)
     ends = quantizer.levels[[0, 0, -1, -1]]
-    np.testing.assert_array_equal(stanh.symbols(quantizer, values), [0, 0, COMPONENTS, COMPONENTS])
-    np.testing.assert_array_equal(stanh.hard(quantizer, values), ends)
+    np.testing.assert_array_equal(staircase.symbols(quantizer, values), [0, 0, COMPONENTS, COMPONENTS])
+    np.testing.assert_array_equal(staircase.hard(quantizer, values), ends)
     np.testing.assert_allclose(stanh.soft(quantizer, values, 1.0), ends, rtol=1e-6)
 
 
 @functools.partial(jax.jit, static_argnames="components")
 def uniformly_quantized(values, components, step):
-    return stanh.hard(stanh.uniform(components, step), values)
+    return staircase.hard(stanh.uniform(components, step), values)
 
 
 @pytest.mark.parametrize("step", [0.25, 1.0, 3.0])
@@ -234,42 +239,19 @@ def test_values_that_are_no_quantizer_are_named(spacings, thresholds, named):
 
 def test_a_quantizer_has_at_least_one_step():
     one = stanh.uniform(1)
-    np.testing.assert_allclose(stanh.hard(one, jnp.array([-3.0, -0.1, 0.1, 3.0])), [-0.5, -0.5, 0.5, 0.5])
+    np.testing.assert_allclose(staircase.hard(one, jnp.array([-3.0, -0.1, 0.1, 3.0])), [-0.5, -0.5, 0.5, 0.5])
     with pytest.raises(LicError, match="0 components"):
         stanh.uniform(0)
 
 
-interpolate = jax.jit(stanh.interpolate)
-
-
-@settings(deadline=None, max_examples=50)
-@given(spacings_and_gaps, spacings_and_gaps, float32s(0, 1))
-def test_interpolation_is_linear_in_spacings_and_thresholds(first, second, fraction):
-    """… and therefore between its ends, ordered, and equal to them at 0 and 1."""
-    first, second = quantizer_of(*first, middle=-1.0), quantizer_of(*second, middle=2.0)
-    between = interpolate(first, second, np.float32(fraction))
-    for name in ("spacings", "thresholds", "levels"):
-        start, end, found = (getattr(settled(quantizer), name) for quantizer in (first, second, between))
-        np.testing.assert_allclose(found, (1 - fraction) * start + fraction * end, rtol=1e-5, atol=2e-5)
-    assert increases(between)
-
-
-def test_the_ends_of_an_interpolation_are_the_two_quantizers():
-    first, second = random_quantizer(2), random_quantizer(3)
-    for fraction, end in ((0, first), (1, second)):
-        found = settled(interpolate(first, second, np.float32(fraction)))
-        np.testing.assert_allclose(found.spacings, settled(end).spacings, rtol=1e-6)
-        np.testing.assert_allclose(found.thresholds, settled(end).thresholds, atol=2e-6)
-
-
 def outputs_and_gradients(quantizer, values):
     def loss(quantizer):
-        soft, hard = stanh.soft(quantizer, values, 3.0), stanh.hard(quantizer, values)
+        soft, hard = stanh.soft(quantizer, values, 3.0), staircase.hard(quantizer, values)
         return jnp.mean((soft - hard + values) ** 2), {
             "soft": soft,
             "hard": hard,
-            "symbols": stanh.symbols(quantizer, values),
-            "gap": stanh.gap(quantizer, values, 3.0),
+            "symbols": staircase.symbols(quantizer, values),
+            "gap": gap_of(quantizer, values, 3.0),
         }
 
     gradients, outputs = jax.grad(loss, has_aux=True)(quantizer)
@@ -306,5 +288,5 @@ def test_the_gradient_in_values_is_that_of_the_formula_and_hard_has_none():
     slope = jax.grad(lambda values: jnp.sum(stanh.soft(quantizer, values, 2.0)))(values)
     tanhs = np.tanh(2.0 * (values[:, None].astype(np.float64) - quantizer.thresholds))
     np.testing.assert_allclose(slope, np.sum(quantizer.spacings * (1 - tanhs**2), axis=-1), atol=4e-6)
-    flat = jax.grad(lambda values: jnp.sum(stanh.hard(quantizer, values)))(values)
+    flat = jax.grad(lambda values: jnp.sum(staircase.hard(quantizer, values)))(values)
     np.testing.assert_array_equal(flat, 0)

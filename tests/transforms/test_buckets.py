@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lic_jax.config import ModelConfig
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.distortion.base import to_network_domain
+from lic_jax.model import CodecModel
 from lic_jax.transforms.buckets import Bucketed, bucket
 
 
@@ -32,7 +33,7 @@ FAMILY = [
 @pytest.fixture(params=FAMILY, ids=lambda choice: choice["synthesis"])
 def model_and_variables(request):
     config = ModelConfig(analysis_channels=(4, 4, 4), latent_channels=6, hyper_channels=4, **request.param)
-    model = HyperpriorModel(config)
+    model = CodecModel(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     rng = np.random.default_rng(0)  # with biases that are not zero: they are what would leak over an image's border
     return model, jax.tree.map(lambda leaf: rng.normal(0.1, 0.05, leaf.shape).astype(np.float32), shapes)
@@ -40,7 +41,7 @@ def model_and_variables(request):
 
 def round_trip(model, variables, inputs):
     latent, hyper_latent = model.apply(variables, inputs, method="encode")
-    mean, index = model.apply(variables, hyper_latent, method="predict")
+    mean, index = model.apply(variables, hyper_latent, None, 0, method="predict_stage")
     return latent, hyper_latent, mean, index, model.apply(variables, mean, method="decode")
 
 

@@ -8,27 +8,22 @@ import pytest
 import skimage.data
 
 from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import to_network_domain
 from lic_jax.errors import LicError
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.model import CodecModel
 from lic_jax.training.klt import klt_start, optimal_step, principal_axes
-from lic_jax.transforms.analysis import CNNAnalysis, ELICAnalysis, GDNAnalysis, LinearAnalysis
-from lic_jax.transforms.hyper import HyperAnalysis, HyperSynthesis
-from lic_jax.transforms.synthesis import (
-    CNNSynthesis,
-    ELICSynthesis,
-    GDNSynthesis,
-    JPEGLikeSynthesis,
-    TwoLayerResidualSynthesis,
-    TwoLayerSynthesis,
-)
+from lic_jax.transforms.description import kernel_sizes
+from lic_jax.transforms.hyper_transforms import standard_analysis, transposed_layers
+from lic_jax.transforms.module import as_module
 
 LATENT, HYPER = 24, 6
 RD_LAMBDA, SEED = 0.01, 3
 SETTINGS = {"analysis_channels": (5, 6, 7), "latent_channels": LATENT, "hyper_channels": HYPER}
 
 
-def shape_of(module, *shape):
+def shape_of(transform, *shape):
     """Shapes of what a transform puts out; nothing is computed."""
+    module = as_module(transform)
     outputs, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), jnp.zeros(shape))
     return jax.tree.map(lambda leaf: leaf.shape, outputs)
 
@@ -37,20 +32,24 @@ def test_the_shapes_of_the_signal_path():
     height, width = 128, 192
     image, latent = (2, height, width, 3), (2, height // 16, width // 16, LATENT)
     hyper_latent = (2, height // 64, width // 64, HYPER)
-    for kind in (CNNAnalysis, GDNAnalysis, ELICAnalysis):
+    config = lambda **settings: ModelConfig(**{**SETTINGS, "analysis_channels": (4, 6, 8), **settings})
+    for kind in ("cnn", "gdn", "elic"):
         for kernel_size, block_transform in ((5, True), (3, False)):
-            assert shape_of(kind(LATENT, (4, 6, 8), kernel_size, block_transform), *image) == latent
-    assert shape_of(LinearAnalysis(LATENT), *image) == latent
-    assert shape_of(HyperAnalysis(HYPER), *latent) == hyper_latent
+            of_kind = config(analysis=kind, analysis_kernel=kernel_size, block_transform=block_transform)
+            assert shape_of(of_kind.analysis_layers, *image) == latent
+    assert shape_of(config(analysis="linear").analysis_layers, *image) == latent
+    assert shape_of(standard_analysis(config()), *latent) == hyper_latent
     for hyper_synthesis in ("standard", "jpeg_like"):
-        layers = ModelConfig(**SETTINGS, hyper_synthesis=hyper_synthesis).hyper_synthesis_layers
-        assert shape_of(HyperSynthesis(layers), *hyper_latent) == (latent, latent)
+        layers = config(hyper_synthesis=hyper_synthesis).hyper_synthesis_layers
+        assert shape_of(layers, *hyper_latent) == (*latent[:3], 2 * LATENT)
     for kernel_size in (16, 18, 20, 26, 32):
-        assert shape_of(JPEGLikeSynthesis(kernel_size), *latent) == image
-    for kind in (TwoLayerSynthesis, TwoLayerResidualSynthesis):
-        assert shape_of(kind(12, (10, 4)), *latent) == image
-    for kind in (CNNSynthesis, GDNSynthesis, ELICSynthesis):
-        assert shape_of(kind((8, 6, 4)), *latent) == image
+        jpeg_like = config(synthesis="jpeg_like", synthesis_kernels=kernel_size)
+        assert shape_of(jpeg_like.synthesis_layers, *latent) == image
+    for kind in ("two_layer", "two_layer_residual"):
+        shallow = config(synthesis=kind, synthesis_channels=12, synthesis_kernels=(10, 4))
+        assert shape_of(shallow.synthesis_layers, *latent) == image
+    for kind in ("cnn", "gdn", "elic"):
+        assert shape_of(config(synthesis=kind, synthesis_channels=(8, 6, 4)).synthesis_layers, *latent) == image
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_any_transforms_make_a_model_that_travels_as_json(analysis, synthesis):
         hyper_synthesis="jpeg_like",
     )
     assert ModelConfig.from_json(config.to_json()) == config
-    model = HyperpriorModel(config)
+    model = CodecModel(config)
     assert shape_of(model, 1, 64, 64, 3) == (1, 64, 64, 3)
     if analysis != "linear":
         shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
@@ -95,14 +94,17 @@ def test_any_transforms_make_a_model_that_travels_as_json(analysis, synthesis):
 
 def test_a_layers_width_is_what_the_design_says():
     """Kernel shapes of the published two-layer model: 13×13 stride 8 to 24, 5×5 stride 2 to 3."""
-    variables = jax.eval_shape(TwoLayerSynthesis().init, jax.random.key(0), jnp.zeros((1, 2, 2, 320)))["params"]
+    variables = jax.eval_shape(
+        as_module(ModelConfig().synthesis_layers).init, jax.random.key(0), jnp.zeros((1, 2, 2, 320))
+    )["params"]
     assert variables["layer_0"]["kernel"].shape == (13, 13, 24, 320)
     assert variables["layer_1"]["kernel"].shape == (5, 5, 3, 24)
     assert variables["inverse_gdn"]["gamma_root"].shape == (24, 24)
-    variables = jax.eval_shape(JPEGLikeSynthesis().init, jax.random.key(0), jnp.zeros((1, 2, 2, 320)))["params"]
+    jpeg_like = as_module(ModelConfig(synthesis="jpeg_like").synthesis_layers)
+    variables = jax.eval_shape(jpeg_like.init, jax.random.key(0), jnp.zeros((1, 2, 2, 320)))["params"]
     assert variables["layer_0"]["kernel"].shape == (18, 18, 3, 320)
     layers = ModelConfig(hyper_channels=96, latent_channels=320).hyper_synthesis_layers
-    variables = jax.eval_shape(HyperSynthesis(layers).init, jax.random.key(0), jnp.zeros((1, 2, 2, 96)))["params"]
+    variables = jax.eval_shape(as_module(layers).init, jax.random.key(0), jnp.zeros((1, 2, 2, 96)))["params"]
     shapes = [variables[f"layer_{index}"]["kernel"].shape for index in range(3)]
     assert shapes == [(5, 5, 96, 96), (5, 5, 144, 96), (3, 3, 640, 144)]
 
@@ -123,7 +125,7 @@ def klt(request, photographs):
     hyper_synthesis = "jpeg_like" if request.param == "jpeg_like" else "standard"
     config = ModelConfig(synthesis=request.param, synthesis_channels=14, hyper_synthesis=hyper_synthesis, **SETTINGS)
     image = jnp.zeros((1, 64, 64, 3))
-    shapes = jax.eval_shape(HyperpriorModel(config).init, jax.random.key(0), image)["params"]
+    shapes = jax.eval_shape(CodecModel(config).init, jax.random.key(0), image)["params"]
     rng = np.random.default_rng(0)
 
     def fill(path, leaf):
@@ -175,7 +177,7 @@ def test_a_codec_at_its_klt_start_projects_each_block_onto_the_principal_axes(kl
         latent, _ = model.encode(image)
         return latent, model.decode(latent)
 
-    run = jax.jit(lambda image: HyperpriorModel(config).apply({"params": start}, image, method=encode_and_decode))
+    run = jax.jit(lambda image: CodecModel(config).apply({"params": start}, image, method=encode_and_decode))
     latent, found = run(image)
     basis, _ = axes
     blocks = image.reshape(4, 16, 4, 16, 3).transpose(0, 2, 1, 3, 4).reshape(4, 4, 768)
@@ -221,6 +223,6 @@ def test_the_optimal_step_is_where_rate_and_distortion_balance(rd_lambda):
 def test_what_a_configuration_leaves_open_follows_what_it_says():
     """A command line changes one thing of the default model; the rest is then that thing's own."""
     jpeg_like = dataclasses.replace(ModelConfig(), synthesis="jpeg_like")
-    assert jpeg_like.kernel_sizes == (18,)
+    assert kernel_sizes(jpeg_like.synthesis_layers) == (18,)
     narrow = dataclasses.replace(ModelConfig(), hyper_channels=48)
-    assert [width for _, _, width in narrow.hyper_synthesis_layers] == [48, 72, 640]
+    assert [layer.features for layer in transposed_layers(narrow.hyper_synthesis_layers)] == [48, 72, 640]

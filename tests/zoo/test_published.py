@@ -13,17 +13,19 @@ from scipy.special import log_ndtr
 from lic_jax.cli import main as cli
 from lic_jax.codec.codec import Codec
 from lic_jax.codec.decoder import Decoder
-from lic_jax.codec.one_shot import pad_to_multiple
+from lic_jax.codec.encoder import pad_to_multiple
+from lic_jax.distortion.base import to_network_domain
 from lic_jax.entropy.priors.gaussian import scale_of_index
 from lic_jax.entropy.priors.integers import integer_hyper_synthesis, to_integers
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
-from lic_jax.model import HyperpriorModel, to_network_domain
+from lic_jax.model import CodecModel
 from lic_jax.training.anchor_objective import bits
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
-from lic_jax.transforms.layers import layer_calls
+from lic_jax.transforms.description import uses
+from lic_jax.transforms.hyper_transforms import standard_analysis
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.published.arrays import load_published, params_in_order, published_config
 from lic_jax.zoo.weights import anchor_metadata, load_weights, save_weights
@@ -42,7 +44,7 @@ def published(request, reference):
     """(the numbers to agree with, ours)."""
     path = reference / f"{request.param}.npz"
     config, params = load_published(path)
-    model = HyperpriorModel(config)
+    model = CodecModel(config)
     with np.load(path) as file:
         expected = {name: file[name] for name in file if not name.startswith("weights/")}
 
@@ -51,7 +53,7 @@ def published(request, reference):
         latent, hyper_latent = model.apply(variables, image, method="encode")
         rounded = jnp.round(hyper_latent)
         hyper_mass = model.apply(variables, rounded - 0.5, rounded + 0.5, method="hyper_mass")
-        mean, index = model.apply(variables, rounded, method="predict")
+        mean, index = model.apply(variables, rounded, None, 0, method="predict_stage")
         residual = jnp.round(latent - mean)
         scale = scale_of_index(index)
         return {
@@ -186,14 +188,19 @@ def test_arrays_in_the_order_of_the_signal_path_load(analysis, synthesis, hyper_
         "hyper_synthesis": {"cls": hyper_synthesis},
     }
     config, rng = published_config(description), np.random.default_rng(0)
-    model, image = HyperpriorModel(config), jnp.zeros((1, 64, 64, 3))
+    model, image = CodecModel(config), jnp.zeros((1, 64, 64, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    calls, arrays = layer_calls(model.init, jax.random.key(0), image), {}
-    for call in calls:
-        of_layer = functools.reduce(dict.__getitem__, call.path, shapes)
-        for name in sorted(of_layer, key=["kernel", "bias", "beta_root", "gamma_root"].index):
-            part = f"weights/{call.path[0]}"
-            arrays[f"{part}/{len(arrays):03}.{name}"] = rng.normal(size=of_layer[name].shape).astype(np.float32)
+    arrays = {}
+    channels = config.latent_channels
+    parts = {"analysis": (config.analysis_layers, 3), "hyper_analysis": (standard_analysis(config), channels)}
+    parts |= {"hyper_synthesis": (config.hyper_synthesis_layers, channels)}
+    parts |= {"synthesis": (config.synthesis_layers, channels)}
+    for part, (layers, inputs) in parts.items():
+        for use in uses(layers, inputs):
+            of_layer = functools.reduce(dict.__getitem__, (part, *use.path), shapes)
+            for name in sorted(of_layer, key=["kernel", "bias", "beta_root", "gamma_root"].index):
+                array = rng.normal(size=of_layer[name].shape).astype(np.float32)
+                arrays[f"weights/{part}/{len(arrays):03}.{name}"] = array
     for name, leaf in shapes["hyper_prior"].items():
         arrays[f"weights/prior/{len(arrays):03}.{name}"] = rng.normal(size=leaf.shape).astype(np.float32)
     np.savez(tmp_path / "model.npz", **arrays)
