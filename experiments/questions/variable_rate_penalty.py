@@ -12,8 +12,8 @@ The penalty is the BD-rate of *refitted* against *separate*. The anchor had lear
 varied about it), and few steps of a separate training do not part it far from there: the default shows the price on
 the first stretch of that way, at equal effort, and not what seven whole trainings would reach. `--steps` goes on.
 
-    python experiments/variable_rate_penalty.py PHOTOGRAPHS
-    python experiments/variable_rate_penalty.py PHOTOGRAPHS --steps 300 --test KODAK
+    python -m experiments.questions.variable_rate_penalty PHOTOGRAPHS
+    python -m experiments.questions.variable_rate_penalty PHOTOGRAPHS --steps 300 --test KODAK
 
 writes results/variable_rate_penalty.csv, a row a way and λ, and results/variable_rate_penalty.png. Rates are real
 streams of photographs held out, or of another folder.
@@ -32,9 +32,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from refits import (
+from tqdm import tqdm
+
+from experiments.lab.command_line import run
+from experiments.lab.fits import (
     Anchor,
     CurvePoint,
     Refits,
@@ -46,8 +47,7 @@ from refits import (
     photographs_of,
     real_curve,
 )
-from tqdm import tqdm
-
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.images import RGB, image_paths, read_image

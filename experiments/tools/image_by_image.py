@@ -2,7 +2,7 @@
 
     lic evaluate PHOTOGRAPHS --model first.safetensors --csv first.csv
     lic evaluate PHOTOGRAPHS --model second.safetensors --csv second.csv
-    python experiments/image_by_image.py first.csv second.csv
+    python -m experiments.tools.image_by_image first.csv second.csv
 
 writes results/image_by_image.csv, a row a photograph, and results/image_by_image.png. The BD-rate of mean curves weighs
 every bit the same, so busy photographs decide it; the mean of BD-rates weighs every photograph the same. Where the two
@@ -18,9 +18,9 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import light_grid, save_picture
 
+from experiments.lab.command_line import run
+from experiments.lab.pictures import light_grid, save_picture
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import bd_rate

@@ -1,6 +1,6 @@
 """What does each option of the quantizers buy, against the same fit without it?
 
-    python experiments/quantizer_options.py PHOTOGRAPHS
+    python -m experiments.questions.quantizer_options PHOTOGRAPHS
 
 Quantizers are fitted to a model's frozen weights once plainly and once for each option, with the same
 crops and steps and from the same start, and measured by real streams of photographs that are held out of the folder.
@@ -12,24 +12,20 @@ a fit has not converged: what it tells apart are options that learn soon.
 import dataclasses
 import hashlib
 import itertools
-import sys
 from pathlib import Path
 from typing import NamedTuple
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from drawing import Label, light_grid, save_picture, write_labels
-from equal_training import EqualTraining, bd_rate_of, held_out_photographs
 from tqdm import tqdm
 
-from lic_jax.cli.main import exit_code_of
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.trainings import EqualTraining, held_out_photographs
 from lic_jax.codec.codec import Codec
-from lic_jax.errors import LicError, unknown_name
+from lic_jax.errors import unknown_name
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.io.files import make_folder
@@ -210,7 +206,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except LicError as error:
-        sys.exit(exit_code_of(error))
+    run(main, Settings, __doc__)

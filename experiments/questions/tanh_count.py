@@ -7,7 +7,7 @@ the largest latents, whose error is then seen; one of many costs bytes, which a 
 All begin as `lic refit` does: uniform, with the step that λ asks for, and tails stretched towards the largest latents
 as far as so many components go. A short fit ends near its start, so few components are judged as this start has them.
 
-    python experiments/tanh_count.py PHOTOGRAPHS
+    python -m experiments.questions.tanh_count PHOTOGRAPHS
 
 writes results/tanh_count.csv, a row a count, λ and seed; results/tanh_count_staircases.csv, the first seed's fitted
 quantizers of the latent; and results/tanh_count.png. Rates are estimated from the priors. Bytes are of both quantizers
@@ -24,12 +24,11 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
 from matplotlib.figure import Figure
-from one_model_many_rates import SHOWN_ROW
-from refits import Anchor, Judged, Refits, fit, judge, load_anchor
 
+from experiments.lab.command_line import run
+from experiments.lab.fits import Anchor, Judged, Refits, fit, judge, load_anchor
+from experiments.lab.pictures import SHOWN_ROW, Label, light_grid, save_picture, write_labels
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.quantization import stanh

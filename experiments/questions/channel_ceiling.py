@@ -1,6 +1,6 @@
 """What can so many latent channels hold of a photograph, before any quantization?
 
-    python experiments/channel_ceiling.py PHOTOGRAPHS
+    python -m experiments.questions.channel_ceiling PHOTOGRAPHS
 
 A linear codec's channels are the principal axes of 16×16×3 patches, and so is what a training begins with (the KLT
 start). The axes are those of the photographs to train on; what is measured is the PSNR of the photographs held out,
@@ -15,11 +15,11 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import light_grid, save_picture
 from jaxtyping import Float
 from tqdm import tqdm
 
+from experiments.lab.command_line import run
+from experiments.lab.pictures import light_grid, save_picture
 from lic_jax.encoding.cost import psnr_of
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.io.files import make_folder

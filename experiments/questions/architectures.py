@@ -8,7 +8,7 @@ The default models vary one thing at a time: the analysis (`cnn`, `gdn`), the sy
 deep `cnn`, which begins at random where shallow ones begin as the inverse KLT), and the prior (with a hyper latent, or
 `factorized` alone).
 
-    python experiments/architectures.py PHOTOGRAPHS
+    python -m experiments.questions.architectures PHOTOGRAPHS
 
 writes results/architectures.csv, a row a model and λ, and results/architectures.png. Rates are estimated from the
 priors, on crops held out. Trainings lie in runs/refits/architectures, and a killed one goes on from its checkpoint.
@@ -22,10 +22,10 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from refits import Refits, crops_of, digest_of, fit, judge, load_anchor, photographs_of
 
+from experiments.lab.command_line import run
+from experiments.lab.fits import Refits, crops_of, digest_of, fit, judge, load_anchor, photographs_of
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import write_csv

@@ -1,7 +1,7 @@
 """What is worth training, and how? Short trainings of equal time, each with one change.
 
-    python experiments/training_trials.py PHOTOGRAPHS
-    python experiments/training_trials.py PHOTOGRAPHS --only "two_layer_residual" "noise" --seconds 600
+    python -m experiments.questions.training_trials PHOTOGRAPHS
+    python -m experiments.questions.training_trials PHOTOGRAPHS --only "two_layer_residual" "noise" --seconds 600
 
 All begin with the KLT start and have the same number of processor seconds, a quarter of them for the prior alone; how
 many steps that is was measured before each, compilation left out. They are judged on photographs held out, as large as
@@ -25,12 +25,12 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import light_grid, save_picture
-from equal_training import bd_rate_of
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of
+from experiments.lab.pictures import light_grid, save_picture
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.encoding.cost import psnr_of
 from lic_jax.errors import LicError, unknown_name

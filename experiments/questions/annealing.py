@@ -5,7 +5,7 @@ Quantizers are fitted to the frozen anchor with every schedule of the inverse te
 All see the same crops in the same order. Too soft, and the fit minimizes what no codec does; too hard, and thresholds
 get no gradient.
 
-    python experiments/annealing.py PHOTOGRAPHS
+    python -m experiments.questions.annealing PHOTOGRAPHS
 
 writes results/annealing.csv, a row a schedule and step, results/annealing_end.csv, a row a schedule and λ with what
 the fitted quantizers make of crops held out, and results/annealing.png. Rates are estimated from the priors.
@@ -18,10 +18,10 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from refits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
 
+from experiments.lab.command_line import run
+from experiments.lab.fits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.training.refit import start_quantizers

@@ -1,10 +1,10 @@
 """Does a larger kernel rid a JPEG-like synthesis of its blocks, and what does it cost?
 
 One transposed convolution with stride 16 makes the image. Kernel 16 tiles it, as JPEG's inverse transform does; a
-larger one lets blocks overlap. Everything else is trained equally (`equal_training`), from the same inverse KLT in
-the central 16×16 taps: what lies outside begins at zero, and a short training fills it only in part.
+larger one lets blocks overlap. Everything else is trained equally (`experiments.lab.trainings`), from the same inverse
+KLT in the central 16×16 taps: what lies outside begins at zero, and a short training fills it only in part.
 
-    python experiments/kernel_size.py PHOTOGRAPHS
+    python -m experiments.questions.kernel_size PHOTOGRAPHS
 
 writes results/kernel_size.csv, a row a kernel and λ, and results/kernel_size.png. Rates are real streams of
 photographs held out of the folder; blockiness is `lic_jax.evaluation.blockiness` of the decoded photographs on the
@@ -18,10 +18,11 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from equal_training import EqualTraining, MeasuredPoint, bd_rate_of, held_out_photographs, measured_models, model_name
 
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.trainings import EqualTraining, MeasuredPoint, held_out_photographs, measured_models, model_name
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import blockiness

@@ -1,7 +1,7 @@
 """One photograph, one frozen model: its curve over all rates, and streams of the sizes asked for.
 
-    python experiments/one_model_many_rates.py
-    python experiments/one_model_many_rates.py --photograph photo.png --max-bytes 20000 40000 80000
+    python -m experiments.questions.one_model_many_rates
+    python -m experiments.questions.one_model_many_rates --photograph photo.png --max-bytes 20000 40000 80000
 
 Only the quantizers differ from stream to stream. The notebook of the same name tells it with pictures.
 """
@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import skimage.data
-from command import run
 from matplotlib.figure import Figure
 
+from experiments.lab.command_line import run
+from experiments.lab.pictures import SHOWN_ROW
+from experiments.lab.samples import sample_image
 from lic_jax.codec.codec import Codec, load
 from lic_jax.evaluation.measurement import MeasuredRow, measure_image, write_csv
 from lic_jax.evaluation.metrics import psnr
@@ -25,9 +26,6 @@ from lic_jax.io.images import RGB, read_image
 from lic_jax.quantization.fixed_point import RATE_UNITS
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle
-
-SHOWN_ROW = 20
-"""The scale index, of a scale of 1.3 steps, whose staircase is drawn where rows differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class FilledStream(NamedTuple):
 
 def sample_photograph() -> RGB:
     """256×256 pixels with a cup, a spoon and the grain of a table."""
-    return skimage.data.coffee()[60:316, 150:406]
+    return sample_image("coffee.png")[60:316, 150:406]
 
 
 def curve_of(codec: Codec, image: RGB, points: int) -> list[MeasuredRow]:

@@ -2,8 +2,8 @@
 
 lic evaluate KODAK --csv results/kodak.csv
 lic evaluate KODAK --model small --csv results/kodak_small.csv
-python experiments/plot_kodak.py --kodak KODAK     # measures JPEG and WebP into results/kodak_reference.csv first
-python experiments/plot_kodak.py                   # draws from the CSVs alone
+python -m experiments.tools.plot_kodak --kodak KODAK     # measures JPEG and WebP into results/kodak_reference.csv first
+python -m experiments.tools.plot_kodak                   # draws from the CSVs alone
 """
 
 import csv
@@ -11,9 +11,8 @@ import dataclasses
 import itertools
 from pathlib import Path
 
-from command import run
-from rd_curve import CurvePoint, draw, print_bd_rates, reference_curves
-
+from experiments.lab.command_line import run
+from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
 from lic_jax.evaluation.measurement import MEAN, write_csv
 from lic_jax.evaluation.rate_distortion import is_monotone
 from lic_jax.io.images import image_paths, read_image
@@ -35,7 +34,7 @@ class Settings:
     results: Path = Path("results")
 
 
-def our_points(path: Path, codec: str) -> list[CurvePoint]:
+def our_points(path: Path, codec: str) -> list[CodecPoint]:
     """The means that `lic evaluate` wrote of a model."""
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["image"] == MEAN]
@@ -43,15 +42,15 @@ def our_points(path: Path, codec: str) -> list[CurvePoint]:
     for row in rows:
         rate = float(row["rate"])
         kind = "fitted" if rate == round(rate) else "interpolated"
-        points.append(CurvePoint(codec, kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
+        points.append(CodecPoint(codec, kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
     return points
 
 
-def reference_points(path: Path) -> list[CurvePoint]:
+def reference_points(path: Path) -> list[CodecPoint]:
     """The curves of JPEG and WebP measured earlier."""
     with path.open(newline="") as file:
         return [
-            CurvePoint(row["codec"], row["kind"], *(float(row[name]) for name in CurvePoint._fields[2:]))
+            CodecPoint(row["codec"], row["kind"], *(float(row[name]) for name in CodecPoint._fields[2:]))
             for row in csv.DictReader(file)
         ]
 
@@ -63,7 +62,7 @@ def main(settings: Settings) -> None:
         write_csv(reference, reference_curves(photographs))
     models = {codec: our_points(settings.results / table, codec) for codec, table in MODELS.items()}
     points = [*reference_points(reference), *itertools.chain.from_iterable(models.values())]
-    draw(points, settings.results / "kodak.png", "Kodak: one model, every rate")
+    draw_curves(points, settings.results / "kodak.png", "Kodak: one model, every rate")
     for codec, ours in models.items():
         rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]
         monotone = "strictly monotone" if is_monotone(rates, quality) else "NOT monotone"

@@ -9,7 +9,7 @@ Two ways: seven models, each trained for its rate; or one model, trained once, w
 - *Processor seconds* are measured on a few steps, over all cores, and multiplied by the steps: they count what the
   operations leave out, the quantizers and priors above all.
 
-    python experiments/deployment_cost.py PHOTOGRAPHS
+    python -m experiments.questions.deployment_cost PHOTOGRAPHS
 
 writes results/deployment_cost.csv, a row a quantity, and results/deployment_cost.png.
 """
@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import save_picture
-from refits import Anchor, Refits, load_anchor
 
+from experiments.lab.command_line import run
+from experiments.lab.fits import Anchor, Refits, load_anchor
+from experiments.lab.pictures import save_picture
 from lic_jax.config import ModelConfig
 from lic_jax.evaluation.complexity import complexity, decoding
 from lic_jax.evaluation.measurement import write_csv

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
-from rd_curve import sample_photographs
 from tqdm import tqdm
 
+from experiments.lab.samples import sample_photographs
 from lic_jax.codec.codec import Codec
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import measure_image

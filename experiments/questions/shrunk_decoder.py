@@ -2,13 +2,13 @@
 
 The shallow one is `two_layer`. The deep one, `cnn`, has four transposed convolutions with LeakyReLU between them, all
 of the one width that brings its cost to the shallow one's, counted by `lic_jax.evaluation.complexity`; wider ones may
-stand beside it. All are trained equally (`equal_training`): same analysis, same crops, same steps.
+stand beside it. All are trained equally (`experiments.lab.trainings`): same analysis, same crops, same steps.
 
 What cannot be equal is the start: the two-layer synthesis begins as the inverse KLT, a deep one at random. The steps
 in which each synthesis learns alone are meant to make up for that; what they leave is part of the answer, and a
 longer training (`--synthesis-steps`, `--steps`) may answer differently.
 
-    python experiments/shrunk_decoder.py PHOTOGRAPHS
+    python -m experiments.questions.shrunk_decoder PHOTOGRAPHS
 
 writes results/shrunk_decoder.csv, a row a model and λ, and results/shrunk_decoder.png. Rates are real streams of
 photographs held out of the folder.
@@ -19,20 +19,20 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from equal_training import (
+
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.trainings import (
     EqualTraining,
     MeasuredPoint,
     ReferencePoint,
-    bd_rate_of,
     jpeg_points,
     measured_models,
     model_name,
     narrowed,
     synthesis_flops,
 )
-
 from lic_jax.config import ModelConfig
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.io.files import make_folder

@@ -5,7 +5,7 @@ that kind: medical, astronomy, text and texture, as scikit-image ships them (the
 the right half compressed), and the photographs themselves with noise, blurred, or damaged by JPEG (some fitted to,
 others compressed). Damage is part of the image here: a codec is asked for what it was given.
 
-    python experiments/domains.py PHOTOGRAPHS
+    python -m experiments.questions.domains PHOTOGRAPHS
 
 writes results/domains.csv, a row a kind, quantizers and λ, and results/domains.png. Rates are real streams.
 """
@@ -17,19 +17,29 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import skimage
 import tyro
-from command import run
-from drawing import light_grid, save_picture
-from equal_training import bd_rate_of
 from PIL import Image, ImageFilter
-from refits import Anchor, Refits, codec_of, crops_of, encoded, fit, load_anchor, photographs_of, real_curve
 
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of
+from experiments.lab.fits import (
+    Anchor,
+    Refits,
+    codec_of,
+    crops_of,
+    encoded,
+    fit,
+    load_anchor,
+    photographs_of,
+    real_curve,
+)
+from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.samples import sample_image
 from lic_jax.codec.codec import Codec
 from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.rate_distortion import Point
-from lic_jax.io.images import RGB, read_image
+from lic_jax.io.images import RGB
 
 KINDS = {
     "medical": ("retina.jpg", "ihc.png", "cell.png"),
@@ -113,9 +123,8 @@ def domains_of(settings: Settings) -> dict[str, Domain]:
     to_fit, held_out = photographs_of(settings)
     photographs = Domain(to_fit, dict(list(held_out.items())[: settings.measured]))
     domains = {PHOTOGRAPHS: photographs}
-    folder = Path(skimage.__file__).parent / "data"
     for kind, names in KINDS.items():
-        images = {name: read_image(folder / name) for name in names}
+        images = {name: sample_image(name) for name in names}
         middles = {name: image.shape[1] // 2 for name, image in images.items()}
         domains[kind] = Domain(
             {name: image[:, : middles[name]] for name, image in images.items()},

@@ -36,7 +36,6 @@ from lic_jax.evaluation.classical import CLASSICAL, decode
 from lic_jax.evaluation.complexity import complexity
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, psnr
-from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.files import make_folder
 from lic_jax.io.images import image_paths, read_image
 from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
@@ -354,27 +353,6 @@ def jpeg_points(training: EqualTraining, images: Path) -> list[ReferencePoint]:
         rows = [_quality(stream, decode(stream), photographs[name]) for name, stream in streams.items()]
         points.append(ReferencePoint("jpeg", quality, *np.mean(rows, axis=0).tolist()[:4]))
     return points
-
-
-def bd_rate_of(points, reference) -> float:
-    """The BD-rate in percent of points against others; NaN, with the reason on the terminal, where it is undefined."""
-    columns = [[getattr(p, name) for p in curve] for curve in (points, reference) for name in ("bpp", "psnr_db")]
-    try:
-        return bd_rate(*columns)
-    except LicError as error:
-        tqdm.write(f"no BD-rate: {error}")
-        return float("nan")
-
-
-def cost_against(points, reference, rd_lambda: float) -> float:
-    """How much more bpp + λ·MSE the best of some points has than the best of others, in percent.
-
-    MSE is read off the mean PSNR. Unlike a BD-rate it is defined for curves that have no quality in common.
-    """
-    ours, others = (
-        min(p.bpp + rd_lambda * 255**2 * 10 ** (-p.psnr_db / 10) for p in curve) for curve in (points, reference)
-    )
-    return 100 * (ours / others - 1)
 
 
 def measured_models(

@@ -10,7 +10,7 @@ The same fit, from five starts:
   (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables"): uniform cells, a wider
   one about zero, levels towards zero. The Laplacian is the one with the residuals' mean excess over half a step.
 
-    python experiments/initialization.py PHOTOGRAPHS
+    python -m experiments.questions.initialization PHOTOGRAPHS
 
 writes results/initialization.csv, a row a start and λ, judged on crops held out before and after the fit, and
 results/initialization.png. Rates are estimated from the priors.
@@ -26,11 +26,11 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
 from jaxtyping import Float
-from refits import Anchor, Refits, fit, judge, load_anchor
 
+from experiments.lab.command_line import run
+from experiments.lab.fits import Anchor, Refits, fit, judge, load_anchor
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from lic_jax.evaluation.measurement import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH

@@ -7,6 +7,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+SHOWN_ROW = 20
+"""The scale index, of a scale of 1.3 steps, whose staircase is drawn where rows differ."""
+
 _SIZE = 9
 _HEIGHT = 1.25 * _SIZE
 _WIDTH = 0.56 * _SIZE

@@ -4,8 +4,8 @@ Fits seven quantizers for seven λ to the frozen weights of a shipped model, in 
 at those rates and at two interpolated rates between each pair; decompresses the files; and draws rate against
 distortion, beside JPEG and WebP.
 
-    python experiments/rd_curve.py                     # the sample photographs of scikit-image
-    python experiments/rd_curve.py --images photos/    # your own
+    python -m experiments.questions.rd_curve                     # the sample photographs of scikit-image
+    python -m experiments.questions.rd_curve --images photos/    # your own
 
 The quantizers are fitted to crops of the photographs that are then compressed: what an owner of many photographs would
 do. `lic evaluate` measures the shipped quantizers, which have seen none of them.
@@ -13,21 +13,16 @@ do. `lic evaluate` measures the shipped quantizers, which have seen none of them
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import matplotlib.pyplot as plt
-import numpy as np
-from command import run
-from drawing import save_picture
 from tqdm import tqdm
 
+from experiments.lab.command_line import run
+from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
+from experiments.lab.samples import sample_photographs
 from lic_jax.codec.codec import Codec
-from lic_jax.errors import LicError
-from lic_jax.evaluation.classical import CLASSICAL, measure
 from lic_jax.evaluation.measurement import default_rates, mean_rows, measure_image, write_csv
-from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.io.images import RGB, image_paths, read_image
+from lic_jax.io.images import RGB, image_paths
 from lic_jax.model import model_of
 from lic_jax.training.curve import fit_rate_distortion_curve
 from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
@@ -38,9 +33,6 @@ from lic_jax.zoo.bundle import Bundle, load_bundle, save_bundle
 
 CROP = 128
 """Side of the crops that quantizers are fitted to; smaller photographs are left out."""
-
-SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-"""The colour photographs inside the scikit-image package."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,25 +56,6 @@ class Settings:
     steps: int = 120
     crops: int = 96
     seed: int = 0
-
-
-class CurvePoint(NamedTuple):
-    """A row of curve.csv: the mean over the photographs. For reference codecs `rate` is their quality."""
-
-    codec: str
-    kind: str
-    rate: float
-    bpp: float
-    psnr_db: float
-    ms_ssim: float
-
-
-def sample_photographs() -> dict[str, RGB]:
-    """scikit-image's sample photographs by name."""
-    import skimage
-
-    folder = Path(skimage.__file__).parent / "data"
-    return {Path(name).stem: read_image(folder / name) for name in SAMPLES}
 
 
 def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
@@ -125,7 +98,7 @@ class StreamFiles:
         return self._codec.decompress(data)
 
 
-def our_curve(settings: Settings, bundle: Bundle, photographs: dict[str, RGB]) -> list[CurvePoint]:
+def our_curve(settings: Settings, bundle: Bundle, photographs: dict[str, RGB]) -> list[CodecPoint]:
     """The mean over the photographs at every fitted and interpolated rate."""
     codec = Codec(bundle)
     rows = []
@@ -133,54 +106,12 @@ def our_curve(settings: Settings, bundle: Bundle, photographs: dict[str, RGB]) -
         files = StreamFiles(codec, settings.out / "streams", name)
         rows += measure_image(files, name, image, default_rates(bundle.highest_rate))
     return [
-        CurvePoint("lic_jax", "fitted" if row.rate == int(row.rate) else "interpolated", *row[1:5])
+        CodecPoint("lic_jax", "fitted" if row.rate == int(row.rate) else "interpolated", *row[1:5])
         for row in mean_rows(rows)
     ]
 
 
-def reference_curves(photographs: dict[str, RGB]) -> list[CurvePoint]:
-    """JPEG and WebP at their qualities, means over the photographs."""
-    points = []
-    for name, codec in CLASSICAL.items():
-        for quality in tqdm(codec.qualities, desc=name, unit="quality"):
-            measured = np.mean([measure(codec, image, quality) for image in photographs.values()], axis=0)
-            points.append(CurvePoint(name, "reference", quality, *measured.tolist()))
-    return points
-
-
-OTHERS = {
-    "webp": ("--", "0.45", "WebP"),
-    "jpeg": (":", "0.45", "JPEG 4:4:4"),
-    "small": ("-.", "tab:blue", "lic_jax, the model small"),
-}
-"""How curves beside our own are drawn: line, colour, label."""
-
-
-def draw(points: list[CurvePoint], path: Path, title: str) -> None:
-    """Rate against PSNR, readable in greyscale."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
-    for codec, (style, color, label) in OTHERS.items():
-        curve = sorted((point.bpp, point.psnr_db) for point in points if point.codec == codec)
-        if curve:
-            axes.plot(*zip(*curve, strict=True), style, color=color, linewidth=1.6, label=label)
-    ours = sorted((point.bpp, point.psnr_db, point.kind) for point in points if point.codec == "lic_jax")
-    axes.plot([bpp for bpp, _, _ in ours], [psnr for _, psnr, _ in ours], "-", color="tab:blue", linewidth=1.8)
-    for kind, face, label in (
-        ("fitted", "tab:blue", "lic_jax: one anchor, refitted quantizers"),
-        ("interpolated", "white", "lic_jax: quantizers interpolated between them"),
-    ):
-        curve = [(bpp, psnr) for bpp, psnr, of_kind in ours if of_kind == kind]
-        axes.plot(*zip(*curve, strict=True), "o", color="tab:blue", markerfacecolor=face, markersize=5.5, label=label)
-    widest = max(bpp for bpp, _, _ in ours) * 1.15
-    visible = [point.psnr_db for point in points if point.bpp <= widest]
-    axes.set(xlim=(0, widest), ylim=(min(visible) - 0.5, max(visible) + 0.5))
-    axes.set(xlabel="rate in bits per pixel (file size)", ylabel="PSNR in dB", title=title)
-    axes.grid(color="0.9")
-    axes.legend(frameon=False, loc="lower right")
-    save_picture(figure, path)
-
-
-def table(points: list[CurvePoint]) -> str:
+def table(points: list[CodecPoint]) -> str:
     """Our rates with what each gives."""
     lines = [f"{'rate':>5}  {'kind':12}  {'bpp':>6}  {'PSNR dB':>7}  {'MS-SSIM':>7}"]
     for point in points:
@@ -189,19 +120,6 @@ def table(points: list[CurvePoint]) -> str:
                 f"{point.rate:5.2f}  {point.kind:12}  {point.bpp:6.3f}  {point.psnr_db:7.2f}  {point.ms_ssim:7.4f}"
             )
     return "\n".join(lines)
-
-
-def print_bd_rates(points: list[CurvePoint], ours: str = "lic_jax") -> None:
-    """Prints the BD-rate of one of our curves against each reference codec, where there is one."""
-    curve = {
-        codec: np.array([(point.bpp, point.psnr_db) for point in points if point.codec == codec]).T
-        for codec in (ours, *CLASSICAL)
-    }
-    for codec in CLASSICAL:
-        try:
-            print(f"{ours}: BD-rate against {codec} {bd_rate(*curve[ours], *curve[codec]):+.1f} %")
-        except LicError as error:
-            print(f"{ours}: BD-rate against {codec} undefined ({error})")
 
 
 def main(settings: Settings) -> None:
@@ -216,7 +134,7 @@ def main(settings: Settings) -> None:
     bundle = fit(settings, photographs)
     points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
     write_csv(settings.out / "curve.csv", points)
-    draw(points, settings.out / "curve.png", f"{len(photographs)} photographs: one model, every rate")
+    draw_curves(points, settings.out / "curve.png", f"{len(photographs)} photographs: one model, every rate")
     print(table(points))
     print_bd_rates(points)
     print(f"{settings.out / 'curve.csv'} and {settings.out / 'curve.png'} written ({jax.default_backend()})")

@@ -1,6 +1,6 @@
 """What does an anchor promise on whole photographs, before quantizers are fitted to it?
 
-    python experiments/evaluate_anchor.py runs/anchor/anchor.safetensors PHOTOGRAPHS --csv first.csv
+    python -m experiments.tools.evaluate_anchor runs/anchor/anchor.safetensors PHOTOGRAPHS --csv first.csv
 
 Estimated rates and PSNR of the photographs that trainings hold out, with uniform quantizers, of the steps best at
 high rate, one for each λ. A training's own validation is on crops, whose latents are nearly all beside a border: what
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import tyro
-from command import run
 from tqdm import tqdm
 
+from experiments.lab.command_line import run
 from lic_jax.codec.one_shot import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.encoding.cost import psnr_of

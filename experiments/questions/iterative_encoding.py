@@ -3,9 +3,9 @@
 Every search of `lic_jax.encoding` starts from the same analysis, and its streams are decoded by the same decoder; what
 is compared are real files.
 
-    python experiments/iterative_encoding.py PHOTOGRAPHS
-    python experiments/iterative_encoding.py PHOTOGRAPHS --published published_rd.csv
-    python experiments/iterative_encoding.py PHOTOGRAPHS --count 4 --crop 256 --rates 0 2 4 6 --sga 50 200
+    python -m experiments.questions.iterative_encoding PHOTOGRAPHS
+    python -m experiments.questions.iterative_encoding PHOTOGRAPHS --published published_rd.csv
+    python -m experiments.questions.iterative_encoding PHOTOGRAPHS --count 4 --crop 256 --rates 0 2 4 6 --sga 50 200
 
 writes results/iterative_encoding.csv, a row a search and rate, and results/iterative_encoding.png: the BD-rate of every
 search against one shot over the seconds that an image takes, and the curves. With published points the picture has
@@ -27,12 +27,12 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from command import run
-from drawing import light_grid, save_picture
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from tqdm import tqdm
 
+from experiments.lab.command_line import run
+from experiments.lab.pictures import light_grid, save_picture
 from lic_jax.codec.codec import Codec, load
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import write_csv

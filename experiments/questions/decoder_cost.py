@@ -1,12 +1,12 @@
 """What does a costlier decoder buy? Rate–distortion against decoding FLOPs per pixel, over the whole family.
 
-Every synthesis is trained equally (`equal_training`) beside the same analysis and hyperprior. The shallow ones have
-their published kernels and widths; the deep ones are narrowed to multiples of the two-layer's cost, so that two
-processor cores can train them. Two things favour the shallow ones here: they begin as the inverse KLT where the deep
-ones begin at random, and the training is short. Published models, trained to the end, may stand beside ours.
+Every synthesis is trained equally (`experiments.lab.trainings`) beside the same analysis and hyperprior. The shallow
+ones have their published kernels and widths; the deep ones are narrowed to multiples of the two-layer's cost, so that
+two processor cores can train them. Two things favour the shallow ones here: they begin as the inverse KLT where the
+deep ones begin at random, and the training is short. Published models, trained to the end, may stand beside ours.
 
-    python experiments/decoder_cost.py PHOTOGRAPHS
-    python experiments/decoder_cost.py PHOTOGRAPHS --published published_rd.csv
+    python -m experiments.questions.decoder_cost PHOTOGRAPHS
+    python -m experiments.questions.decoder_cost PHOTOGRAPHS --published published_rd.csv
 
 writes results/decoder_cost.csv, a row a codec and rate, and results/decoder_cost.png. What a codec reaches is its best
 bpp + λ·MSE at the λ of the training, against that of JPEG on the same photographs: ours against Pillow's 4:4:4 on
@@ -27,19 +27,11 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import tyro
-from command import run
-from drawing import Label, light_grid, save_picture, write_labels
-from equal_training import (
-    EqualTraining,
-    bd_rate_of,
-    cost_against,
-    jpeg_points,
-    measured_models,
-    model_name,
-    narrowed,
-    synthesis_flops,
-)
 
+from experiments.lab.command_line import run
+from experiments.lab.curves import bd_rate_of, cost_against
+from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.trainings import EqualTraining, jpeg_points, measured_models, model_name, narrowed, synthesis_flops
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.complexity import complexity, decoding

@@ -1,0 +1,1 @@
+"""What the scripts share: photographs, fits and trainings, results that are kept, pictures, the command line."""

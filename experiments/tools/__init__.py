@@ -1,0 +1,1 @@
+"""Commands that measure or draw and answer no question of their own."""
