@@ -19,7 +19,7 @@ READY_TFC := $(VENV_TFC)/.ready
 .PHONY: sweep test test-tfc lint bench clean
 
 sweep: $(READY)
-	$(BIN)/python experiments/rd_curve.py $(ARGS)
+	$(BIN)/python -m experiments.questions.rd_curve $(ARGS)
 
 test: $(READY)
 	$(BIN)/ruff check .

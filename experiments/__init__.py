@@ -1,6 +1,4 @@
-"""Experiments with `lic_jax`, run from the root of the repository: `python -m experiments.questions.rd_curve`.
+"""Experiments with the codec: questions with their answers, what the scripts share, and tools.
 
-- `experiments.questions`: one script, one question, one picture.
-- `experiments.lab`: what the scripts share.
-- `experiments.tools`: commands that answer no question of their own.
+Run them from the repository's root: `python -m experiments.questions.annealing PHOTOGRAPHS`.
 """

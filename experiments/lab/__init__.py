@@ -1,1 +1,1 @@
-"""What the scripts share: photographs, fits and trainings, results that are kept, pictures, the command line."""
+"""What the scripts share: fits and trainings that are kept, curves, pictures, tables with their provenance."""

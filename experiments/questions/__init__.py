@@ -1,1 +1,1 @@
-"""One script a question: each writes a CSV and draws a picture of it. No script imports another."""
+"""One script, one question, one picture. docs/experiments.md has the answers."""

@@ -1,1 +1,1 @@
-"""Commands that measure or draw and answer no question of their own."""
+"""Commands that answer no question of their own: they measure for other scripts, compare tables and draw."""

@@ -28,7 +28,7 @@ def _laplacian_cost(edges, levels, rate, weight):
 @pytest.mark.parametrize(("rate", "weight"), [(1.0, 0.3), (1.0, 10.0), (0.2, 1.0)])
 def test_the_closed_form_is_the_optimum_that_a_search_finds(rate, weight):
     optimize = pytest.importorskip("scipy.optimize")
-    from initialization import laplacian_optimum
+    from experiments.questions.initialization import laplacian_optimum
 
     found = laplacian_optimum(rate, weight)
     cells = math.ceil(16 / rate / found.step)
@@ -48,7 +48,7 @@ def test_the_closed_form_is_the_optimum_that_a_search_finds(rate, weight):
 
 
 def test_at_high_rate_the_closed_form_is_the_uniform_quantizer():
-    from initialization import as_stanh, laplacian_optimum
+    from experiments.questions.initialization import as_stanh, laplacian_optimum
 
     step, weight = 0.01, 6 / (0.01**2 * math.log(2))
     found = laplacian_optimum(1.0, weight)
@@ -61,7 +61,7 @@ def test_at_high_rate_the_closed_form_is_the_uniform_quantizer():
 
 @pytest.fixture
 def tiny(photograph_folder, tmp_path):
-    from refits import Refits
+    from experiments.lab.fits import Refits
 
     return Refits(
         photograph_folder, folder=tmp_path / "fits", steps=3, batch_size=2, crops=4, crop_size=64, held_out=0.3,
@@ -72,7 +72,7 @@ def tiny(photograph_folder, tmp_path):
 @pytest.fixture
 def anchor(tiny_config):
     """All of an anchor that decides a fit but its weights."""
-    from refits import Anchor, Encoded
+    from experiments.lab.fits import Anchor, Encoded
 
     bundle = SimpleNamespace(config=tiny_config, params={}, rd_lambda=0.01, fingerprint=b"1234")
     crops = Encoded(np.zeros((4, 64, 64, 3), np.uint8), np.zeros((4, 4, 4, 12)), np.zeros((4, 1, 1, 4)))
@@ -82,8 +82,8 @@ def anchor(tiny_config):
 @pytest.fixture
 def fits_made(monkeypatch):
     """Stands in for the fit itself, which compiles for long and is tested where it lives; counts the steps taken."""
-    import refits
 
+    from experiments.lab import fits
     from lic_jax.training.refit import Refit, RefitState
 
     steps = []
@@ -97,12 +97,12 @@ def fits_made(monkeypatch):
 
         return Refit(lambda: state, None, update_encoded)
 
-    monkeypatch.setattr(refits, "refit", stand_in)
+    monkeypatch.setattr(fits, "refit", stand_in)
     return steps
 
 
 def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(tiny, anchor, fits_made):
-    from refits import fit
+    from experiments.lab.fits import fit
 
     settings = tiny.settings(lambdas=(0.01,), latent_components=6, hyper_components=6)
     fitted = fit(tiny, anchor, settings, "fit")
@@ -124,8 +124,8 @@ def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(
 
 
 def test_bad_input_is_refused(tiny, tmp_path, photographs):
-    from refits import crops_of, photographs_of
-    from tanh_count import Settings
+    from experiments.lab.fits import crops_of, photographs_of
+    from experiments.questions.tanh_count import Settings
 
     with pytest.raises(LicError, match="nowhere is not a folder"):
         photographs_of(dataclasses.replace(tiny, images=tmp_path / "nowhere"))
@@ -138,7 +138,7 @@ def test_bad_input_is_refused(tiny, tmp_path, photographs):
 
 
 def test_damage_is_of_the_kind_and_size_that_its_name_says(photographs):
-    from domains import blurred, jpeg_damaged, noisy
+    from experiments.questions.domains import blurred, jpeg_damaged, noisy
 
     grey = np.full((96, 128, 3), 128, np.uint8)
     difference = noisy(grey).astype(float) - grey
@@ -159,7 +159,7 @@ def test_damage_is_of_the_kind_and_size_that_its_name_says(photographs):
 
 
 def test_the_images_of_every_kind_lie_in_the_package(tiny):
-    from domains import KINDS, Settings, domains_of
+    from experiments.questions.domains import KINDS, Settings, domains_of
 
     fields = {field.name: getattr(tiny, field.name) for field in dataclasses.fields(tiny)}
     domains = domains_of(Settings(**fields))
@@ -171,8 +171,7 @@ def test_the_images_of_every_kind_lie_in_the_package(tiny):
 
 
 def test_a_quantizer_takes_four_bytes_a_number():
-    from tanh_count import bytes_of
-
+    from experiments.questions.tanh_count import bytes_of
     from lic_jax.config import ModelConfig
     from lic_jax.training.refit import start_quantizers
     from lic_jax.training.settings import RefitSettings
@@ -184,8 +183,7 @@ def test_a_quantizer_takes_four_bytes_a_number():
 
 
 def test_components_that_no_latent_reaches_change_nothing():
-    from tanh_count import padded, trimmed
-
+    from experiments.questions.tanh_count import padded, trimmed
     from lic_jax.quantization import stanh
 
     quantizer = stanh.uniform_with_tails(8, 0.7, 5.0)

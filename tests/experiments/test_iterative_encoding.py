@@ -10,7 +10,7 @@ from lic_jax.errors import LicError
 
 @pytest.fixture
 def experiment():
-    import iterative_encoding
+    from experiments.questions import iterative_encoding
 
     return iterative_encoding
 

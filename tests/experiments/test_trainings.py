@@ -8,8 +8,8 @@ from lic_jax.errors import LicError
 
 
 @pytest.fixture
-def tiny(experiments, tmp_path):
-    from equal_training import EqualTraining
+def tiny(tmp_path):
+    from experiments.lab.trainings import EqualTraining
 
     return EqualTraining(
         folder=tmp_path / "trainings",
@@ -30,17 +30,16 @@ def tiny(experiments, tmp_path):
 def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is_there(
     training_works, tiny, tmp_path, photograph_folder, monkeypatch
 ):
-    import equal_training
-    from equal_training import MeasuredPoint
-    from shrunk_decoder import Settings, main
-
+    from experiments.lab import trainings
+    from experiments.lab.trainings import MeasuredPoint
+    from experiments.questions.shrunk_decoder import Settings, main
     from lic_jax.training.refit import start_quantizers
 
     # What is left out is tested where it lives, and compiles for longer than all else here.
     unfitted = lambda model, _, __, settings, anchor_lambda, *___: start_quantizers(
         model.config, settings, anchor_lambda
     )
-    monkeypatch.setattr(equal_training, "fit_quantizers", unfitted)
+    monkeypatch.setattr(trainings, "fit_quantizers", unfitted)
     settings = Settings(photograph_folder, budgets=(), hidden_channels=12, out=tmp_path / "results", training=tiny)
     main(settings)
     results = tmp_path / "results" / "shrunk_decoder.csv"
@@ -61,7 +60,7 @@ def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is
 
 
 def test_a_narrowed_synthesis_is_the_widest_that_costs_no_more(tiny):
-    from equal_training import narrowed, synthesis_flops
+    from experiments.lab.trainings import narrowed, synthesis_flops
 
     deep = tiny.model("cnn", (1, 1, 1))
     narrow = narrowed(deep, 5_000)
@@ -71,8 +70,9 @@ def test_a_narrowed_synthesis_is_the_widest_that_costs_no_more(tiny):
         narrowed(deep, 10)
 
 
-def test_the_objective_compares_curves_that_have_no_quality_in_common(experiments):
-    from equal_training import ReferencePoint, cost_against
+def test_the_objective_compares_curves_that_have_no_quality_in_common():
+    from experiments.lab.curves import cost_against
+    from experiments.lab.trainings import ReferencePoint
 
     good, bad = ([ReferencePoint("", 0, bpp, psnr_db, 0, 0)] for bpp, psnr_db in ((1, 30), (1, 20)))
     mse = 255**2 / 1000
@@ -82,7 +82,7 @@ def test_the_objective_compares_curves_that_have_no_quality_in_common(experiment
 
 
 def test_bad_input_is_refused(tiny, tmp_path, photograph_folder):
-    from kernel_size import Settings, main
+    from experiments.questions.kernel_size import Settings, main
 
     with pytest.raises(LicError, match="nowhere is not a folder"):
         main(Settings(tmp_path / "nowhere", out=tmp_path, training=tiny))

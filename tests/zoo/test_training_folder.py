@@ -16,8 +16,8 @@ from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.training.deployment import refit_anchor
 from lic_jax.training.settings import RefitSettings
-from lic_jax.zoo.published import training_folder
 from lic_jax.zoo.bundle import load_bundle
+from lic_jax.zoo.published import training_folder
 from lic_jax.zoo.published.arrays import PARTS, load_published
 from lic_jax.zoo.published.training_folder import (
     CHECKPOINTS,
