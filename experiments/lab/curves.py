@@ -8,8 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.lab.pictures import save_picture
+from lic_jax.codec.codec import Codec
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
+from lic_jax.evaluation.measurement import measure_image
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.images import RGB
 
@@ -78,6 +80,26 @@ def print_bd_rates(points: list[CodecPoint], ours: str = "lic_jax") -> None:
             print(f"{ours}: BD-rate against {codec} {bd_rate(*curve[ours], *curve[codec]):+.1f} %")
         except LicError as error:
             print(f"{ours}: BD-rate against {codec} undefined ({error})")
+
+
+class CurvePoint(NamedTuple):
+    """A fitted rate: means over some photographs, by real streams; `objective` is bpp + λ·MSE."""
+
+    rd_lambda: float
+    bpp: float
+    psnr_db: float
+    objective: float
+
+
+def real_curve(codec: Codec, photographs: dict[str, RGB], description: str) -> list[CurvePoint]:
+    """The codec's fitted rates on photographs, by real streams."""
+    rates = range(len(codec.bundle.lambdas))
+    progress = tqdm(photographs.items(), desc=description, unit="image")
+    rows = [measure_image(codec, name, image, rates) for name, image in progress]
+    bpp, psnr_db = np.array([[(row.bpp, row.psnr_db) for row in of_image] for of_image in rows]).transpose(2, 0, 1)
+    mse = 255**2 * 10 ** (-psnr_db / 10)
+    means = (term.mean(axis=0).tolist() for term in (bpp, psnr_db, bpp + np.asarray(codec.bundle.lambdas) * mse))
+    return [CurvePoint(*point) for point in zip(codec.bundle.lambdas, *means, strict=True)]
 
 
 def bd_rate_of(points, reference) -> float:

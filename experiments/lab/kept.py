@@ -6,7 +6,7 @@ goes on behind its last whole result. Code is no part of an origin: after a chan
 delete the folder.
 
     origin = Origin(files_digest([path]), dataclasses.asdict(settings), pixels_digest(photographs))
-    rows = find_or_make(place(folder, "sga_50", origin, ".csv"), measure, write_csv, read)
+    rows = find_or_make(kept_path(folder, "sga_50", origin, ".csv"), measure, write_csv, read)
 
 What was computed from photographs, latents above all, is no part of an origin either: its last bits change with the
 compiler's flags, and with them the digest would.
@@ -81,12 +81,12 @@ def pixels_digest(images: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def place(folder: Path, name: str, origin: Origin, suffix: str = "") -> Path:
-    """Where the result of an origin is kept: the name is for people, the digest behind it decides.
+def kept_path(folder: Path, name: str, origin: Origin, suffix: str = "") -> Path:
+    """The path at which the result of an origin is kept.
 
     Args:
       folder: of results.
-      name: punctuation and spaces become underscores.
+      name: tells people what the file holds; punctuation and spaces become underscores.
       origin: of the result.
       suffix: of the file; without one, the path may serve as a folder.
     """
@@ -102,7 +102,7 @@ def find_or_make(
     The result is written beside its place and renamed when it is whole: a file that is there is never half a result.
 
     Args:
-      path: from `place`.
+      path: from `kept_path`.
       make: computes the result.
       write: writes a result to a path.
       read: reads it from there. A result that was just made is read, too, so that both runs go on with the same digits.

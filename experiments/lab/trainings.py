@@ -1,4 +1,4 @@
-"""Models that differ in their synthesis alone, trained equally and measured on photographs that none has seen.
+"""Models that differ in their synthesis alone, trained equally.
 
 Every training begins from one file but for its synthesis, and each later step is the same for all (crops, λ, seed):
 
@@ -8,17 +8,13 @@ Every training begins from one file but for its synthesis, and each later step i
    the others begin with.
 3. *everything* learns.
 4. *refit*: quantizers for a few λ, with the hyper synthesis in integers, as a codec's model has it.
-5. *measurement*: real streams of whole photographs that were held out of the training folder.
 
-What is made lies in `runs/equal_training/<model and settings>`; experiments that ask for the same model share it, and
-one that was killed goes on from there.
+Each training is kept in a folder of its own in `runs/equal_training`: experiments that ask for the same model share it,
+and a killed experiment goes on from its last checkpoint. `measurements` measures the models.
 """
 
-import csv
 import dataclasses
 import functools
-import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,18 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import UInt8
 from tqdm import tqdm
 
-from lic_jax.codec.codec import Codec
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.evaluation.classical import CLASSICAL, decode
 from lic_jax.evaluation.complexity import complexity
-from lic_jax.evaluation.measurement import write_csv
-from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, psnr
 from lic_jax.io.files import make_folder
-from lic_jax.io.images import image_paths, read_image
+from lic_jax.io.images import image_paths
 from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step
@@ -45,7 +37,7 @@ from lic_jax.training.deployment import in_fixed_point, in_integers
 from lic_jax.training.klt import klt_start
 from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings, check_counts
-from lic_jax.zoo.bundle import in_stored_precision, load_bundle, save_bundle
+from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 
 WIDEST = 512
 """The widest deep synthesis that `narrowed` looks for."""
@@ -135,35 +127,6 @@ class EqualTraining:
         return RefitSettings(steps=self.refit_steps, **{name: getattr(self, name) for name in shared}, **AS_PUBLISHED)
 
 
-class MeasuredPoint(NamedTuple):
-    """A model at one fitted rate: means over the photographs. `bpp` counts the bytes of real streams.
-
-    `objective` is bpp + λ·MSE; FLOPs are per pixel, multiply and add counted apart; decoding is the synthesis and the
-    hyper synthesis, the latter after its hidden channels that never fire were left out.
-    """
-
-    model: str
-    rd_lambda: float
-    bpp: float
-    psnr_db: float
-    ms_ssim: float
-    blockiness: float
-    objective: float
-    synthesis_flops: float
-    decoding_flops: float
-
-
-class ReferencePoint(NamedTuple):
-    """A classical codec at one quality: means over the same photographs, real files."""
-
-    codec: str
-    quality: int
-    bpp: float
-    psnr_db: float
-    ms_ssim: float
-    blockiness: float
-
-
 @functools.cache
 def synthesis_flops(config: ModelConfig) -> float:
     """What a synthesis costs per pixel, multiply and add counted apart; the analysis beside it does not matter."""
@@ -194,19 +157,6 @@ def model_name(config: ModelConfig) -> str:
     return "_".join([config.synthesis, *sizes])
 
 
-def held_out_photographs(training: EqualTraining, images: Path) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
-    """The photographs to measure on, spread evenly over those that trainings leave out.
-
-    Raises:
-      LicError: no such folder, or none is held out.
-    """
-    _, paths = data.split_held_out(image_paths(images), training.held_out)
-    if not paths:
-        raise LicError(f"no photograph of {images} is held out; raise --held-out or give a folder of more")
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(training.measured, len(paths))).round().astype(int))
-    return {paths[index].name: read_image(paths[index]) for index in chosen}
-
-
 @functools.lru_cache(maxsize=1)
 def training_photographs(images: Path, held_out: float, crop_size: int) -> data.PhotographFolder:
     """The photographs that models learn from."""
@@ -215,9 +165,9 @@ def training_photographs(images: Path, held_out: float, crop_size: int) -> data.
 
 def trained_model(training: EqualTraining, config: ModelConfig, images: Path) -> Path:
     """The file of a trained and refitted model; what is not there yet is made."""
-    folder = training.folder / f"{model_name(config)}_{_digest(training, images)}"
-    model = folder / "model.safetensors"
-    if not model.exists():
+    folder = kept_path(training.folder, model_name(config), _origin(training, images, config))
+
+    def model() -> Refitted:
         photographs = training_photographs(images, training.held_out, training.crop_size)
         first, last = training_stages(training.anchor(config))
         params = {**_klt_params(training, config, photographs), **_trained_hyperprior(training, images, photographs)}
@@ -225,17 +175,20 @@ def trained_model(training: EqualTraining, config: ModelConfig, images: Path) ->
             params = _scaled_to_its_data(training, params, first.model, photographs)
         params = run_stage(training, _synthesis_stage(training, config, first.model), params, photographs, folder)
         params = run_stage(training, last, params, photographs, folder)
-        refit(training, config, params, photographs, model)
-    return model
+        return refit(training, config, params, photographs)
+
+    def write(path: Path, model: Refitted) -> None:
+        save_bundle(path, model.config, model.params, training.rd_lambda, training.lambdas, *model.quantizers)
+
+    return find_or_make(folder / "model.safetensors", model, write, lambda path: path)
 
 
-def _digest(training: EqualTraining, images: Path) -> str:
-    """Eight digits that differ wherever settings or photographs do."""
-    settings = {
-        name: value for name, value in dataclasses.asdict(training).items() if name not in ("folder", "measured")
-    }
-    names = [path.name for path in image_paths(images)]
-    return hashlib.sha256(json.dumps([settings, names]).encode()).hexdigest()[:8]
+def _origin(training: EqualTraining, images: Path, config: ModelConfig | None = None) -> Origin:
+    """Everything that decides a training; without a model, that of the hyperprior that all share."""
+    settings = dataclasses.asdict(training)
+    decisive = {name: value for name, value in settings.items() if name not in ("folder", "measured")}
+    model = None if config is None else dataclasses.asdict(config)
+    return Origin("", [decisive, model], files_digest(image_paths(images)))
 
 
 def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.PhotographFolder) -> dict:
@@ -262,7 +215,7 @@ def _trained_hyperprior(training: EqualTraining, images: Path, photographs: data
     """The hyperprior that every training begins from: it has learned on the KLT, whatever the synthesis."""
     config = training.model("jpeg_like")
     later = {"synthesis_steps": 0, "steps": 0, "refit_steps": 1, "lambdas": (training.rd_lambda,)}
-    folder = training.folder / f"hyperprior_{_digest(dataclasses.replace(training, **later), images)}"
+    folder = kept_path(training.folder, "hyperprior", _origin(dataclasses.replace(training, **later), images))
     first, _ = training_stages(training.anchor(config))
     params = run_stage(training, first, _klt_params(training, config, photographs), photographs, folder)
     return {part: params[part] for part in first.model.prior_parts}
@@ -300,68 +253,20 @@ def run_stage(
     return state.params
 
 
-def refit(
-    training: EqualTraining, config: ModelConfig, params: dict, photographs: data.PhotographFolder, path: Path
-) -> None:
-    """Fits quantizers to the weights as they are stored, and writes a codec's model."""
+class Refitted(NamedTuple):
+    """A trained model with its hyper synthesis in integers, and its quantizers as a file holds them."""
+
+    config: ModelConfig
+    params: dict
+    quantizers: tuple
+
+
+def refit(training: EqualTraining, config: ModelConfig, params: dict, photographs: data.PhotographFolder) -> Refitted:
+    """Fits quantizers to the weights as they are stored."""
     settings = training.refit_settings()
     params = jax.tree.map(np.asarray, in_stored_precision(params))
     crops = data.fixed_crops(photographs, training.crop_size, CALIBRATION_CROPS, training.seed)
     config, params = in_integers(config, params, crops)
     batches = data.crop_batches(photographs, training.crop_size, training.batch_size, training.seed)
     quantizers = fit_quantizers(model_of(config), params, batches, settings, training.rd_lambda, training.seed, "refit")
-    save_bundle(path, config, params, training.rd_lambda, settings.lambdas, *in_fixed_point(quantizers))
-
-
-def measured_points(training: EqualTraining, config: ModelConfig, images: Path) -> list[MeasuredPoint]:
-    """A model at its fitted rates, trained if need be."""
-    path = trained_model(training, config, images)
-    rows = path.with_name(f"measured_{training.measured}.csv")
-    if not rows.exists():
-        codec = Codec(load_bundle(path))
-        write_csv(rows, _measure(codec, model_name(config), held_out_photographs(training, images)))
-    with rows.open(newline="") as file:
-        return [MeasuredPoint(row.pop("model"), *map(float, row.values())) for row in csv.DictReader(file)]
-
-
-def _measure(codec: Codec, name: str, photographs: dict) -> list[MeasuredPoint]:
-    costs = complexity(codec.bundle.config)
-    flops = costs["synthesis"].flops, (costs["synthesis"] + costs["hyper_synthesis"]).flops
-    measured = []
-    for image in tqdm(photographs.values(), desc=f"measure {name}", unit="image"):
-        analysed = codec.analyse(image)
-        streams = [codec.code(analysed, rate) for rate in range(len(codec.bundle.lambdas))]
-        measured.append([_quality(stream, codec.decompress(stream), image) for stream in streams])
-    points = []
-    for rd_lambda, (*quality, mse) in zip(codec.bundle.lambdas, np.mean(measured, axis=0).tolist(), strict=True):
-        points.append(MeasuredPoint(name, rd_lambda, *quality, quality[0] + rd_lambda * mse, *flops))
-    return points
-
-
-def _quality(stream: bytes, decoded: np.ndarray, image: np.ndarray) -> tuple[float, ...]:
-    """(bpp, PSNR, MS-SSIM, blockiness, mean squared error) of one stream."""
-    bpp = 8 * len(stream) / (image.shape[0] * image.shape[1])
-    return bpp, psnr(decoded, image), ms_ssim(decoded, image), blockiness(decoded), mean_squared_error(decoded, image)
-
-
-def jpeg_points(training: EqualTraining, images: Path) -> list[ReferencePoint]:
-    """JPEG 4:4:4 on the same photographs."""
-    photographs = held_out_photographs(training, images)
-    points = []
-    for quality in CLASSICAL["jpeg"].qualities:
-        streams = {name: CLASSICAL["jpeg"].encode(image, quality) for name, image in photographs.items()}
-        rows = [_quality(stream, decode(stream), photographs[name]) for name, stream in streams.items()]
-        points.append(ReferencePoint("jpeg", quality, *np.mean(rows, axis=0).tolist()[:4]))
-    return points
-
-
-def measured_models(
-    training: EqualTraining, configs: list[ModelConfig], images: Path
-) -> dict[str, list[MeasuredPoint]]:
-    """Each model's curve by its name, trained one after the other."""
-    curves = {}
-    for index, config in enumerate(configs, 1):
-        name = model_name(config)
-        print(f"[{index}/{len(configs)}] {name}: {synthesis_flops(config):,.0f} FLOPs per pixel", flush=True)
-        curves[name] = measured_points(training, config, images)
-    return curves
+    return Refitted(config, params, in_fixed_point(quantizers))

@@ -19,11 +19,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
+from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
-from experiments.lab.fits import SMOOTHED, Anchor, Fit, Refits, fit, judge, load_anchor, smooth
+from experiments.lab.fits import SMOOTHED, Fit, fit, judge, smooth
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import SCHEDULES
 
@@ -37,22 +38,20 @@ STYLES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       schedules: the first one is what the others are compared with.
       inverse_temperatures: where β begins, in units of 1/step; the first is also drawn step by step.
       lambdas: the trade-offs, increasing.
-      out: the folder of the CSVs and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     schedules: tuple[str, ...] = ("gap", "constant", "linear", "exponential", "stochastic_gap")
     inverse_temperatures: tuple[float, ...] = (10.0,)
     lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
@@ -91,14 +90,15 @@ def fits_of(settings: Settings, anchor: Anchor) -> dict[tuple[str, float], Fit]:
     fits = {}
     for beta in settings.inverse_temperatures:
         for schedule in settings.schedules:
-            own = settings.settings(lambdas=settings.lambdas, schedule=schedule, inverse_temperature=beta)
+            own = settings.refit_settings(lambdas=settings.lambdas, schedule=schedule, inverse_temperature=beta)
             fits[schedule, beta] = fit(settings, anchor, own, f"annealing_{schedule}_{beta:g}")
     return fits
 
 
 def end_points(settings: Settings, anchor: Anchor, fits: dict[tuple[str, float], Fit]) -> list[EndPoint]:
     """What each fit is worth."""
-    start = start_quantizers(anchor.bundle.config, settings.settings(lambdas=settings.lambdas), anchor.bundle.rd_lambda)
+    own = settings.refit_settings(lambdas=settings.lambdas)
+    start = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
     uniform = judge(anchor, start, settings.lambdas).objective
     points = []
     for (schedule, beta), fitted in fits.items():
@@ -151,6 +151,7 @@ def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "annealing.csv", "annealing_end.csv", "annealing.png")
     anchor = load_anchor(settings)
     fits = fits_of(settings, anchor)
     ends = end_points(settings, anchor, fits)
@@ -159,15 +160,15 @@ def main(settings: Settings) -> None:
         for (schedule, beta_0), fitted in fits.items()
         for step, (beta, gap, objective) in enumerate(zip(fitted.beta, fitted.gap, fitted.objective, strict=True))
     ]
-    write_csv(settings.out / "annealing.csv", steps)
-    write_csv(settings.out / "annealing_end.csv", ends)
-    draw(fits, ends, settings.out / "annealing.png")
+    answer.write("annealing.csv", steps)
+    answer.write("annealing_end.csv", ends)
+    draw(fits, ends, answer.path("annealing.png"))
     print("schedule        β from     to  last gap  objective against uniform in % by λ")
     for (schedule, beta), fitted in fits.items():
         gains = [p.gain_percent for p in ends if (p.schedule, p.inverse_temperature) == (schedule, beta)]
         text = "  ".join(f"{gain:+.2f}" for gain in gains)
         print(f"{schedule:14}  {beta:6g}  {fitted.beta[-1]:5.1f}  {np.mean(fitted.gap[-10:]):8.4f}  {text}")
-    print(f"{settings.out / 'annealing.csv'}, annealing_end.csv and annealing.png written")
+    print(answer)
 
 
 if __name__ == "__main__":

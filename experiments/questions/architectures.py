@@ -23,12 +23,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
+from experiments.lab.anchors import FitSettings, crops_of, load_anchor, photographs_of
 from experiments.lab.command_line import run
-from experiments.lab.fits import Refits, crops_of, digest_of, fit, judge, load_anchor, photographs_of
+from experiments.lab.fits import fit, judge
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.provenance import Answer, Output
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.io.images import image_paths
 from lic_jax.training.deployment import in_fixed_point, in_integers
 from lic_jax.training.loop import train_anchor
@@ -40,7 +42,7 @@ STYLES = (("o-", "tab:blue"), ("s-", "black"), ("^--", "0.3"), ("v--", "0.5"), (
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common. `model` has no part in it.
 
     Attributes:
@@ -53,7 +55,6 @@ class Settings(Refits):
       training_steps: of everything.
       rd_lambda: what the models are trained for.
       lambdas: what quantizers are fitted to, increasing.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
@@ -71,7 +72,6 @@ class Settings(Refits):
     training_steps: int = 100
     rd_lambda: float = 0.01
     lambdas: tuple[float, ...] = (0.0025, 0.01, 0.04)
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,7 +79,7 @@ class Settings(Refits):
             raise LicError("models are trained on a folder of photographs; give one")
         for name in self.models:
             self.training(name)
-        self.settings(lambdas=self.lambdas)
+        self.refit_settings(lambdas=self.lambdas)
 
     def training(self, name: str) -> AnchorSettings:
         """The training of a model by its name.
@@ -128,12 +128,13 @@ class ArchitecturePoint(NamedTuple):
 
 
 def trained(settings: Settings, name: str) -> Path:
-    """The file of a trained model with uniform quantizers, made if it is not there."""
+    """The file of a trained model with uniform quantizers; it is trained if it is not there."""
     training = settings.training(name)
-    decisive = [dataclasses.asdict(training), settings.lambdas, [path.name for path in image_paths(settings.images)]]
-    folder = settings.folder / "architectures" / f"{name.replace('/', '_')}_{digest_of(decisive, ())}"
-    path = folder / "model.safetensors"
-    if not path.exists():
+    decisive = [dataclasses.asdict(training), settings.lambdas, settings.crops]
+    origin = Origin("", decisive, files_digest(image_paths(settings.images)))
+    folder = kept_path(settings.folder / "architectures", name, origin)
+
+    def model() -> tuple[ModelConfig, dict]:
         params = jax.tree.map(np.asarray, train_anchor(training, settings.images, folder))
         config, params = training.model, in_stored_precision(params)
         if not config.is_exact:
@@ -141,15 +142,20 @@ def trained(settings: Settings, name: str) -> Path:
             config, params = in_integers(
                 config, params, crops_of(photographs, settings.crop_size, settings.crops, settings.seed)
             )
-        uniform = start_quantizers(config, settings.settings(lambdas=settings.lambdas), settings.rd_lambda)
+        return config, params
+
+    def write(path: Path, model: tuple[ModelConfig, dict]) -> None:
+        config, params = model
+        uniform = start_quantizers(config, settings.refit_settings(lambdas=settings.lambdas), settings.rd_lambda)
         save_bundle(path, config, params, settings.rd_lambda, settings.lambdas, *in_fixed_point(uniform))
-    return path
+
+    return find_or_make(folder / "model.safetensors", model, write, lambda path: path)
 
 
 def points_of(settings: Settings, name: str) -> list[ArchitecturePoint]:
     """What the fit makes of a model."""
     anchor = load_anchor(settings, trained(settings, name))
-    own = settings.settings(lambdas=settings.lambdas)
+    own = settings.refit_settings(lambdas=settings.lambdas)
     uniform = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
     fitted = fit(settings, anchor, own, f"architectures_{name.replace('/', '_')}").quantizers
     start, end = (judge(anchor, quantizers, settings.lambdas) for quantizers in (uniform, fitted))
@@ -179,16 +185,17 @@ def draw(rows: list[ArchitecturePoint], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "architectures.csv", "architectures.png")
     rows = [point for name in settings.models for point in points_of(settings, name)]
-    write_csv(settings.out / "architectures.csv", rows)
-    draw(rows, settings.out / "architectures.png")
+    answer.write("architectures.csv", rows)
+    draw(rows, answer.path("architectures.png"))
     print("model                          gain % by λ             PSNR dB by λ")
     for name in settings.models:
         own = [row for row in rows if row.model == name]
         gains = "  ".join(f"{row.gain_percent:+6.2f}" for row in own)
         qualities = "  ".join(f"{row.psnr_db:5.2f}" for row in own)
         print(f"{name:30} {gains}  {qualities}")
-    print(f"{settings.out / 'architectures.csv'} and {settings.out / 'architectures.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.provenance import Answer, Output
 from lic_jax.encoding.cost import psnr_of
-from lic_jax.evaluation.measurement import write_csv
-from lic_jax.io.files import make_folder
 from lic_jax.io.images import RGB
 from lic_jax.training.data import load_folder
 from lic_jax.training.klt import PATCH, principal_axes
@@ -32,7 +31,7 @@ EVERY = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to measure and where to write.
 
     Attributes:
@@ -40,14 +39,12 @@ class Settings:
       channels: how many of the axes.
       held_out: the fraction of the photographs that is measured.
       seed: of the patches.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path]
     channels: tuple[int, ...] = (48, 64, 96, 128, 160, 192, 256, 320)
     held_out: float = 0.05
     seed: int = 0
-    out: Path = Path("results")
 
 
 class Row(NamedTuple):
@@ -85,21 +82,21 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
-    make_folder(settings.out)
+    answer = Answer(settings, "channel_ceiling.csv", "channel_ceiling.png")
     photographs, held_out = load_folder(settings.images, settings.held_out, PATCH)
     axes, _ = principal_axes(photographs.photographs[::EVERY], max(settings.channels), settings.seed)
     rows = []
     for name, photograph in tqdm(zip(held_out.names, held_out.photographs, strict=True), total=len(held_out)):
         found = ceilings(photograph, axes, settings.channels)
         rows += [Row(name, *point) for point in zip(settings.channels, found, strict=True)]
-    write_csv(settings.out / "channel_ceiling.csv", rows)
-    draw(rows, settings.out / "channel_ceiling.png")
+    answer.write("channel_ceiling.csv", rows)
+    draw(rows, answer.path("channel_ceiling.png"))
     print("channels  PSNR dB: all, and by thirds from the busiest on")
     for count in settings.channels:
         of_count = sorted(row.psnr_db for row in rows if row.channels == count)
         thirds = "  ".join(f"{np.mean(third):5.1f}" for third in np.array_split(of_count, 3))
         print(f"{count:8}  {np.mean(of_count):5.1f}   {thirds}")
-    print(f"{settings.out / 'channel_ceiling.csv'} and {settings.out / 'channel_ceiling.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ the synthesis by itself. All published codecs are counted with the hyper synthes
 decodes with a context model besides, one reason of what it gains, which is not counted.
 """
 
-import csv
 import dataclasses
-import io
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +28,13 @@ import tyro
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of, cost_against
+from experiments.lab.measurements import jpeg_points, measured_models
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from experiments.lab.trainings import EqualTraining, jpeg_points, measured_models, model_name, narrowed, synthesis_flops
+from experiments.lab.provenance import Answer, Output
+from experiments.lab.published import published_curves
+from experiments.lab.trainings import EqualTraining, model_name, narrowed, synthesis_flops
 from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
-from lic_jax.errors import LicError
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.evaluation.measurement import write_csv
-from lic_jax.io.files import make_folder, read_bytes
 
 _PUBLISHED_LATENT = {"latent_channels": 320, "hyper_channels": 320, "block_transform": False}
 PUBLISHED = {
@@ -50,25 +48,22 @@ PUBLISHED = {
 """Published codecs whose synthesis is one of ours (costs as in Yang & Mandt, ICCV 2023, table 1)."""
 
 PUBLISHED_REFERENCE = "JPEG"
-PUBLISHED_SET = "kodak"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to compare and where to write.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
       published: a CSV of published rate–distortion points to draw beside ours.
       deep: deep syntheses and their cost in multiples of the two-layer's.
-      out: the folder of the CSV and the picture.
       training: what all models have in common.
     """
 
     images: tyro.conf.Positional[Path]
     published: Path | None = None
     deep: tuple[tuple[str, float], ...] = (("cnn", 1), ("cnn", 4), ("gdn", 4), ("elic", 4))
-    out: Path = Path("results")
     training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
 
     def models(self) -> list[ModelConfig]:
@@ -100,39 +95,19 @@ class CostPoint(NamedTuple):
     bd_rate_percent: float
 
 
-class PublishedPoint(NamedTuple):
-    """A published codec at one rate."""
-
-    bpp: float
-    psnr_db: float
-
-
 def published_rows(path: Path, rd_lambda: float) -> list[CostPoint]:
     """The published codecs whose cost is known, against the same table's JPEG.
 
     Raises:
-      LicError: not such a table.
+      LicError: not a table of them.
     """
-    try:
-        table = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
-        curves = {
-            codec: [
-                PublishedPoint(float(row["bpp"]), float(row["psnr_db"]))
-                for row in table
-                if row["codec"] == codec and row["dataset"] == PUBLISHED_SET
-            ]
-            for codec in (PUBLISHED_REFERENCE, *PUBLISHED)
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise LicError(f"{path} is no table of dataset, codec, bpp, psnr_db ({error!r}); give another") from error
+    curves = published_curves(path, (PUBLISHED_REFERENCE, *PUBLISHED))
+    reference = curves[PUBLISHED_REFERENCE]
     rows = []
     for codec, config in PUBLISHED.items():
-        reference = curves[PUBLISHED_REFERENCE]
-        if not curves[codec] or not reference:
-            raise LicError(f"{path} has no points of {codec} or {PUBLISHED_REFERENCE} on {PUBLISHED_SET}; give another")
         gains = cost_against(curves[codec], reference, rd_lambda), bd_rate_of(curves[codec], reference)
         costs = synthesis_flops(config), decoding(complexity(config)).flops
-        rows += [CostPoint(codec, "published", "", *point, *costs, *gains) for point in curves[codec]]
+        rows += [CostPoint(codec, "published", "", p.bpp, p.psnr_db, *costs, *gains) for p in curves[codec]]
     return rows
 
 
@@ -188,7 +163,7 @@ def draw(rows: list[CostPoint], path: Path, rd_lambda: float, caption: str) -> N
 
 
 def main(settings: Settings) -> None:
-    make_folder(settings.out)
+    answer = Answer(settings, "decoder_cost.csv", "decoder_cost.png")
     published = [] if settings.published is None else published_rows(settings.published, settings.training.rd_lambda)
     models = settings.models()
     curves = measured_models(settings.training, models, settings.images)
@@ -202,15 +177,15 @@ def main(settings: Settings) -> None:
             rows.append(CostPoint(p.model, "measured", f"{p.rd_lambda:g}", p.bpp, p.psnr_db, *costs, *gains))
     rows += [CostPoint(p.codec, "reference", str(p.quality), p.bpp, p.psnr_db, math.nan, math.nan, 0, 0) for p in jpeg]
     rows += published
-    write_csv(settings.out / "decoder_cost.csv", rows)
+    answer.write("decoder_cost.csv", rows)
     caption = "Circles: shallow; squares: deep. Filled: ours, one short equal training, held-out photographs"
     caption += "\nHollow: published, trained to the end, Kodak" if published else ""
-    draw(rows, settings.out / "decoder_cost.png", settings.training.rd_lambda, caption)
+    draw(rows, answer.path("decoder_cost.png"), settings.training.rd_lambda, caption)
     print("codec                              FLOPs per pixel  bpp + λ·MSE against JPEG %  BD-rate %")
     for codec in dict.fromkeys(row.codec for row in rows if row.kind != "reference"):
         row = next(row for row in rows if row.codec == codec)
         print(f"{codec:33}  {row.decoding_flops:16,.0f}  {row.cost_percent:+26.1f}  {row.bd_rate_percent:+9.1f}")
-    print(f"{settings.out / 'decoder_cost.csv'} and {settings.out / 'decoder_cost.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

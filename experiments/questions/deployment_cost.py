@@ -26,12 +26,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
+from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
-from experiments.lab.fits import Anchor, Refits, load_anchor
 from experiments.lab.pictures import save_picture
+from experiments.lab.provenance import Answer, Output
 from lic_jax.config import ModelConfig
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.model import initialize
 from lic_jax.training.anchor import begin_stage, training_stages, training_step
 from lic_jax.training.refit import refit
@@ -42,17 +42,16 @@ from lic_jax.zoo.weights import flatten, load_weights
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to count and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       lambdas: the rates.
       training_steps: of a model; by default the shipped one's, but for those of its prior alone, which cost little.
       refit_steps: of the quantizers.
       batch_size: crops a step, of both.
       timed_steps: how many of each are timed.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
@@ -61,11 +60,10 @@ class Settings(Refits):
     training_steps: int = 23500
     refit_steps: int = 450
     timed_steps: int = 3
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
-        self.settings(lambdas=self.lambdas, steps=self.refit_steps)
+        self.refit_settings(lambdas=self.lambdas, steps=self.refit_steps)
         check_counts(self, 1, "training_steps", "timed_steps")
 
 
@@ -118,7 +116,7 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     random = jax.tree.map(lambda leaf: 0.01 * rng.normal(size=leaf.shape).astype(np.float32), untrained)
     state = begin_stage(stage, jax.tree.map(jnp.asarray, {**bundle.params, "hyper_synthesis": random}))
     of_training = _seconds_a_step(train, state, pixels, settings.timed_steps)
-    fit = settings.settings(lambdas=settings.lambdas, steps=settings.refit_steps)
+    fit = settings.refit_settings(lambdas=settings.lambdas, steps=settings.refit_steps)
     process = refit(anchor.model, bundle.params, fit, bundle.rd_lambda)
     step = jax.jit(lambda state, pixels: process.update(state, pixels)[0])
     of_refit = _seconds_a_step(step, process.init(), pixels, settings.timed_steps)
@@ -175,17 +173,18 @@ def draw(rows: list[Quantity], rates: int, path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "deployment_cost.csv", "deployment_cost.png")
     rows = quantities(settings, load_anchor(settings))
     rates = len(settings.lambdas)
-    write_csv(settings.out / "deployment_cost.csv", rows)
-    draw(rows, rates, settings.out / "deployment_cost.png")
+    answer.write("deployment_cost.csv", rows)
+    draw(rows, rates, answer.path("deployment_cost.png"))
     print(f"{'':40} {f'{rates} models':>14}  {'one, refitted':>14}")
     for row in rows:
         print(
             f"{row.quantity:40} {row.models:8,.4g} {row.unit:5}  {row.anchor_with_refits:8,.4g} {row.unit:5}"
             f"  {row.ratio:8,.1f} times less"
         )
-    print(f"{settings.out / 'deployment_cost.csv'} and {settings.out / 'deployment_cost.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -20,24 +20,16 @@ import numpy as np
 import tyro
 from PIL import Image, ImageFilter
 
+from experiments.lab.anchors import Anchor, FitSettings, crops_of, encoded, load_anchor, photographs_of
 from experiments.lab.command_line import run
-from experiments.lab.curves import bd_rate_of
-from experiments.lab.fits import (
-    Anchor,
-    Refits,
-    codec_of,
-    crops_of,
-    encoded,
-    fit,
-    load_anchor,
-    photographs_of,
-    real_curve,
-)
+from experiments.lab.curves import bd_rate_of, real_curve
+from experiments.lab.fits import fit
+from experiments.lab.models import refitted
 from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.provenance import Answer, Output
 from experiments.lab.samples import sample_image
 from lic_jax.codec.codec import Codec
 from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.rate_distortion import Point
 from lic_jax.io.images import RGB
 
@@ -75,20 +67,18 @@ DAMAGES: dict[str, Callable[[RGB], RGB]] = {"noisy": noisy, "blurred": blurred, 
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       measured: how many photographs are compressed, plain and with each damage.
       lambdas: the trade-offs, increasing; a BD-rate needs four.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     measured: int = 4
     lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
@@ -140,8 +130,8 @@ def codec_for(settings: Settings, anchor: Anchor, kind: str, to_fit: dict[str, R
     crops = crops_of(to_fit, settings.crop_size, settings.crops, settings.seed)
     anchor = anchor._replace(to_fit=encoded(anchor.model, anchor.bundle.params, crops))
     name = kind.replace(" ", "_")
-    fitted = fit(settings, anchor, settings.settings(lambdas=settings.lambdas), name).quantizers
-    return codec_of(settings, anchor.bundle, fitted, settings.lambdas, f"domain_{name}")
+    fitted = fit(settings, anchor, settings.refit_settings(lambdas=settings.lambdas), name).quantizers
+    return Codec(refitted(anchor.bundle, fitted, settings.lambdas))
 
 
 def points_of(settings: Settings, anchor: Anchor, domains: dict[str, Domain]) -> list[DomainPoint]:
@@ -196,15 +186,16 @@ def draw(rows: list[DomainPoint], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "domains.csv", "domains.png")
     rows = points_of(settings, load_anchor(settings), domains_of(settings))
-    write_csv(settings.out / "domains.csv", rows)
-    draw(rows, settings.out / "domains.png")
+    answer.write("domains.csv", rows)
+    draw(rows, answer.path("domains.png"))
     print("kind          BD-rate % against JPEG: photographs' quantizers, its own   gain of its own")
     for kind in dict.fromkeys(row.domain for row in rows):
         first, *_, last = (row for row in rows if row.domain == kind)
         against_jpeg = f"{first.against_jpeg_percent:+44.1f}  {last.against_jpeg_percent:+8.1f}"
         print(f"{kind:12}  {against_jpeg}  {last.gain_percent:+15.2f}")
-    print(f"{settings.out / 'domains.csv'} and {settings.out / 'domains.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,11 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
+from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
-from experiments.lab.fits import Anchor, Refits, fit, judge, load_anchor
+from experiments.lab.fits import Start, fit, judge
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from lic_jax.evaluation.measurement import write_csv
+from experiments.lab.provenance import Answer, Output
 from lic_jax.quantization import stanh
 from lic_jax.quantization.stanh import STanH
 from lic_jax.training.refit import carried_over, middle_of, start_quantizers, start_steps
@@ -47,24 +48,22 @@ STYLES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       lambdas: the trade-offs, increasing.
       short_steps: of a second, short fit from each start, where starts matter most.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
     short_steps: int = 15
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
-        self.settings(lambdas=self.lambdas, steps=self.short_steps)
+        self.refit_settings(lambdas=self.lambdas, steps=self.short_steps)
 
 
 class StartPoint(NamedTuple):
@@ -163,21 +162,22 @@ def scaled(quantizers: Quantizers, factor: float) -> Quantizers:
     return quantizers.replace(latent=stanh.from_values(latent.spacings * factor, latent.thresholds * factor))
 
 
-def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Quantizers]:
-    """What fits begin with, by name."""
-    own = settings.settings(lambdas=settings.lambdas)
+def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Start]:
+    """The quantizers that fits begin with, by name."""
+    own = settings.refit_settings(lambdas=settings.lambdas)
     uniform = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
-    doubled = settings.settings(lambdas=tuple(2 * rd_lambda for rd_lambda in settings.lambdas))
+    doubled = settings.refit_settings(lambdas=tuple(2 * rd_lambda for rd_lambda in settings.lambdas))
     neighbour = fit(settings, anchor, doubled, "initialization_neighbour").quantizers
-    middle = settings.settings(lambdas=(middle_of(settings.lambdas),))
+    middle = settings.refit_settings(lambdas=(middle_of(settings.lambdas),))
     start_of_one = start_quantizers(anchor.bundle.config, middle, anchor.bundle.rd_lambda)
-    one = fit(settings, anchor, middle, "initialization_one", start=start_of_one).quantizers
+    one = fit(settings, anchor, middle, "initialization_one").quantizers
+    from_neighbour = dataclasses.asdict(doubled)
     return {
-        "uniform": uniform,
-        "neighbour": neighbour,
-        "neighbour, scaled": scaled(neighbour, math.sqrt(2)),
-        "one for all": carried_over(one, start_of_one, uniform),
-        "Lloyd–Max": lloyd_max(settings, anchor, uniform),
+        "uniform": Start(uniform, "uniform"),
+        "neighbour": Start(neighbour, from_neighbour),
+        "neighbour, scaled": Start(scaled(neighbour, math.sqrt(2)), ["scaled", from_neighbour]),
+        "one for all": Start(carried_over(one, start_of_one, uniform), ["one for all", dataclasses.asdict(middle)]),
+        "Lloyd–Max": Start(lloyd_max(settings, anchor, uniform), "Lloyd–Max"),
     }
 
 
@@ -206,19 +206,20 @@ def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "initialization.csv", "initialization.png")
     anchor = load_anchor(settings)
     rows = []
     for name, start in starts_of(settings, anchor).items():
         file = f"initialization_{name.replace(', ', '_').replace(' ', '_')}"
-        objectives = [judge(anchor, start, settings.lambdas).objective]
+        objectives = [judge(anchor, start.quantizers, settings.lambdas).objective]
         for steps in (settings.short_steps, settings.steps):
-            own = settings.settings(lambdas=settings.lambdas, steps=steps)
+            own = settings.refit_settings(lambdas=settings.lambdas, steps=steps)
             judged = judge(anchor, fit(settings, anchor, own, file, start=start).quantizers, settings.lambdas)
             objectives.append(judged.objective)
         columns = zip(settings.lambdas, *objectives, judged.bpp, judged.psnr_db, strict=True)
         rows += [StartPoint(name, *map(float, column)) for column in columns]
-    write_csv(settings.out / "initialization.csv", rows)
-    draw(rows, (settings.short_steps, settings.steps), settings.out / "initialization.png")
+    answer.write("initialization.csv", rows)
+    draw(rows, (settings.short_steps, settings.steps), answer.path("initialization.png"))
     print(f"start              objective by λ: before → after {settings.short_steps} → after {settings.steps} steps")
     for name in STYLES:
         text = "  ".join(
@@ -227,7 +228,7 @@ def main(settings: Settings) -> None:
             if row.start == name
         )
         print(f"{name:17}  {text}")
-    print(f"{settings.out / 'initialization.csv'} and {settings.out / 'initialization.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

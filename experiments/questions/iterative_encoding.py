@@ -10,13 +10,11 @@ is compared are real files.
 writes results/iterative_encoding.csv, a row a search and rate, and results/iterative_encoding.png: the BD-rate of every
 search against one shot over the seconds that an image takes, and the curves. With published points the picture has
 those of the published two-layer model with and without SGA beside (Yang & Mandt, ICCV 2023; all of Kodak, 3,000
-steps). What is measured lies in runs/iterative_encoding, a file an image and search: killed, the same command goes on
-from there.
+steps). Measurements are kept in runs/iterative_encoding, a file for each image, search and rate: killed, the same
+command goes on from there.
 """
 
-import csv
 import dataclasses
-import io
 import itertools
 import math
 import time
@@ -32,14 +30,16 @@ from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from experiments.lab.command_line import run
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path, pixels_digest
 from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.provenance import Answer, Output
+from experiments.lab.published import published_curves
 from lic_jax.codec.codec import Codec, load
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.io.files import make_folder, read_bytes
 from lic_jax.io.images import RGB, image_paths, read_image
+from lic_jax.io.tables import read_csv, write_csv
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
@@ -49,14 +49,13 @@ from lic_jax.zoo.bundle import Bundle
 ONE_SHOT = "one shot"
 PUBLISHED = "shallow-ntc two-layer synthesis"
 PUBLISHED_SGA = "shallow-ntc two-layer synthesis + SGA"
-PUBLISHED_SET = "kodak"
 
 TIMED = 30
 """So many iterations are timed as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to measure and where to write.
 
     Attributes:
@@ -70,7 +69,6 @@ class Settings:
         gains over plain rounding.
       published: a CSV of published rate–distortion points.
       folder: where measurements are kept.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path]
@@ -84,7 +82,6 @@ class Settings:
     uniform: bool = False
     published: Path | None = None
     folder: Path = Path("runs/iterative_encoding")
-    out: Path = Path("results")
 
     def searches(self) -> list["Search"]:
         """One shot first, then from the shortest of each kind to the longest."""
@@ -155,24 +152,17 @@ def with_uniform_quantizers(bundle: Bundle) -> Bundle:
     return dataclasses.replace(bundle, latent_quantizers=latent, hyper_quantizers=hyper_latent, fingerprint=b"unif")
 
 
-def measured(settings: Settings, codec: Codec, name: str, image: RGB, search: Search, rates) -> list[Measurement]:
-    """An image's measurements, from their file if they were made before."""
-    fingerprint = codec.bundle.fingerprint.hex()
-    what = f"{name}_{settings.crop}_{search.method.replace(' ', '_')}_{search.iterations}_{fingerprint}"
-    path = settings.folder / f"{what}.csv"
-    known = {row.rate: row for row in _read(path)}
-    for rate in rates:
-        if rate not in known:
-            known[rate] = measure(codec, image, search, rate)
-            write_csv(path, list(known.values()))
-    return [known[rate] for rate in rates]
-
-
-def _read(path: Path) -> list[Measurement]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [Measurement(*(float(row[name]) for name in Measurement._fields)) for row in csv.DictReader(file)]
+def measured(settings: Settings, codec: Codec, name: str, image: RGB, search: Search, rate: float) -> Measurement:
+    """An image's measurement at a rate, from its file if it was made before."""
+    weights = files_digest([shipped.path_of(settings.model)])
+    origin = Origin(weights, [search, rate, settings.uniform], pixels_digest({name: image}))
+    path = kept_path(settings.folder / "_".join(map(str, search)).replace(" ", "_"), f"{name}_{rate:g}", origin, ".csv")
+    return find_or_make(
+        path,
+        lambda: measure(codec, image, search, rate),
+        lambda path, measurement: write_csv(path, [measurement]),
+        lambda path: read_csv(path, Measurement)[0],
+    )
 
 
 def measure(codec: Codec, image: RGB, search: Search, rate: float) -> Measurement:
@@ -236,29 +226,14 @@ def _bd_rate(curve: Curve, reference: Curve) -> float:
         return math.nan
 
 
-def published_curves(path: Path) -> tuple[Curve, Curve]:
-    """bpp and PSNR of the published two-layer model, and of the same with SGA.
+def published_pair(path: Path) -> tuple[Curve, Curve]:
+    """The curves of the published two-layer model, and of the same with SGA.
 
     Raises:
       LicError: not a table that has both.
     """
-    try:
-        table = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
-        plain, searched = (
-            np.array(
-                [
-                    (float(row["bpp"]), float(row["psnr_db"]))
-                    for row in table
-                    if row["codec"] == codec and row["dataset"] == PUBLISHED_SET
-                ]
-            )
-            for codec in (PUBLISHED, PUBLISHED_SGA)
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise LicError(f"{path} is no table of dataset, codec, bpp, psnr_db ({error!r}); give another") from error
-    if not len(plain) or not len(searched):
-        raise LicError(f"{path} lacks {PUBLISHED!r} with and without SGA on {PUBLISHED_SET}; give another")
-    return plain, searched
+    curves = published_curves(path, (PUBLISHED, PUBLISHED_SGA))
+    return tuple(np.array([(point.bpp, point.psnr_db) for point in curve]) for curve in curves.values())
 
 
 NAMES = {"sga": "SGA"}
@@ -318,9 +293,8 @@ def _draw_curves(axes: Axes, rows: list[Row], published: tuple[Curve, Curve] | N
 
 
 def main(settings: Settings) -> None:
-    make_folder(settings.folder)
-    make_folder(settings.out)
-    published = None if settings.published is None else published_curves(settings.published)
+    answer = Answer(settings, "iterative_encoding.csv", "iterative_encoding.png")
+    published = None if settings.published is None else published_pair(settings.published)
     codec = load(settings.model)
     if settings.uniform:
         codec = Codec(with_uniform_quantizers(codec.bundle))
@@ -330,15 +304,15 @@ def main(settings: Settings) -> None:
     for search in tqdm(settings.searches(), desc="searches"):
         curves[search] = []
         for name, image in tqdm(images.items(), desc=f"{search.method} {search.iterations}", unit="image", leave=False):
-            curves[search].append(measured(settings, codec, name, image, search, rates))
+            curves[search].append([measured(settings, codec, name, image, search, rate) for rate in rates])
     first, middle = next(iter(images.values())), rates[len(rates) // 2]
     seconds: dict[Search, float] = {}
     for method, of_method in itertools.groupby(tqdm(curves, desc="times"), key=lambda search: search.method):
         seconds |= seconds_of(codec, first, method, [search.iterations for search in of_method], middle)
     rows = rows_of(curves, seconds)
-    write_csv(settings.out / "iterative_encoding.csv", rows)
+    answer.write("iterative_encoding.csv", rows)
     what = f"{len(images)} photographs" + (f", crops of {settings.crop} pixels" if settings.crop else "")
-    draw(rows, settings.out / "iterative_encoding.png", published, f"{what}: real files at {len(rates)} rates")
+    draw(rows, answer.path("iterative_encoding.png"), published, f"{what}: real files at {len(rates)} rates")
     print("search               BD-rate %  objective %  seconds an image")
     one_shot = [row for row in rows if row.method == ONE_SHOT]
     for search in curves:
@@ -348,7 +322,7 @@ def main(settings: Settings) -> None:
         print(f"{name:20} {own[0].bd_rate_percent:+9.2f}  {100 * objective:+11.2f}  {seconds[search]:16.2f}")
     if published is not None:
         print(f"published, SGA on the two-layer model: {_bd_rate(published[1], published[0]):+.2f} %")
-    print(f"{settings.out / 'iterative_encoding.csv'} and {settings.out / 'iterative_encoding.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -21,28 +21,26 @@ import tyro
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of
+from experiments.lab.measurements import MeasuredPoint, held_out_photographs, measured_models
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from experiments.lab.trainings import EqualTraining, MeasuredPoint, held_out_photographs, measured_models, model_name
+from experiments.lab.provenance import Answer, Output
+from experiments.lab.trainings import EqualTraining, model_name
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import blockiness
-from lic_jax.io.files import make_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to compare and where to write.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
       kernels: the sizes; the first is the one that the others are compared with.
-      out: the folder of the CSV and the picture.
       training: what all models have in common.
     """
 
     images: tyro.conf.Positional[Path]
     kernels: tuple[int, ...] = (16, 18, 20, 26, 32)
-    out: Path = Path("results")
     training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
 
     def __post_init__(self):
@@ -118,8 +116,8 @@ def draw(rows: list[KernelPoint], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "kernel_size.csv", "kernel_size.png")
     training = settings.training
-    make_folder(settings.out)
     photographs = held_out_photographs(training, settings.images)
     configs = {kernel: training.model("jpeg_like", kernels=kernel) for kernel in settings.kernels}
     curves = measured_models(training, list(configs.values()), settings.images)
@@ -127,14 +125,14 @@ def main(settings: Settings) -> None:
         {kernel: curves[model_name(config)] for kernel, config in configs.items()},
         float(np.mean([blockiness(image) for image in photographs.values()])),
     )
-    write_csv(settings.out / "kernel_size.csv", rows)
-    draw(rows, settings.out / "kernel_size.png")
+    answer.write("kernel_size.csv", rows)
+    draw(rows, answer.path("kernel_size.png"))
     print("kernel  FLOPs per pixel  BD-rate %  blockiness by λ")
     for kernel in settings.kernels:
         own = [row for row in rows if row.kernel == kernel]
         blocks = "  ".join(f"{row.blockiness:.3f}" for row in own)
         print(f"{kernel:6}  {own[0].synthesis_flops:15,.0f}  {own[0].bd_rate_percent:+9.1f}  {blocks}")
-    print(f"{settings.out / 'kernel_size.csv'} and {settings.out / 'kernel_size.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.lab.command_line import run
-from experiments.lab.pictures import SHOWN_ROW
+from experiments.lab.pictures import SHOWN_ROW, save_picture
+from experiments.lab.provenance import Answer, Output
 from experiments.lab.samples import sample_image
 from lic_jax.codec.codec import Codec, load
-from lic_jax.evaluation.measurement import MeasuredRow, measure_image, write_csv
+from lic_jax.evaluation.measurement import MeasuredRow, measure_image
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.io import container
 from lic_jax.io.images import RGB, read_image
@@ -28,8 +29,8 @@ from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Output):
     """What to compress, how, and where to write.
 
     Attributes:
@@ -121,15 +122,17 @@ def plot_pictures(image: RGB, decoded: Sequence[RGB], streams: Sequence[FilledSt
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "curve.csv", "streams.csv", "curve.png", "pictures.png")
     image = sample_photograph() if settings.photograph is None else read_image(settings.photograph)
     codec = load(settings.model)
     rows = curve_of(codec, image, settings.points)
     streams, decoded = zip(*(fill(codec, image, size) for size in settings.max_bytes), strict=True)
-    write_csv(settings.out / "curve.csv", rows)
-    write_csv(settings.out / "streams.csv", streams)
-    plot_curve(rows, streams, image).savefig(settings.out / "curve.png", dpi=150)
-    plot_pictures(image, decoded, streams).savefig(settings.out / "pictures.png", dpi=150)
+    answer.write("curve.csv", rows)
+    answer.write("streams.csv", streams)
+    save_picture(plot_curve(rows, streams, image), answer.path("curve.png"))
+    save_picture(plot_pictures(image, decoded, streams), answer.path("pictures.png"))
     print(table_of(streams))
+    print(answer)
 
 
 if __name__ == "__main__":

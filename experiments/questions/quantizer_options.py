@@ -10,7 +10,6 @@ a fit has not converged: what it tells apart are options that learn soon.
 """
 
 import dataclasses
-import hashlib
 import itertools
 from pathlib import Path
 from typing import NamedTuple
@@ -22,20 +21,23 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
+from experiments.lab.measurements import held_out_photographs
+from experiments.lab.models import save_refitted
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from experiments.lab.trainings import EqualTraining, held_out_photographs
+from experiments.lab.provenance import Answer, Output
+from experiments.lab.trainings import EqualTraining
 from lic_jax.codec.codec import Codec
 from lic_jax.errors import unknown_name
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
-from lic_jax.io.files import make_folder
+from lic_jax.io.images import image_paths
 from lic_jax.model import model_of
 from lic_jax.training import data
-from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import fit_quantizers
+from lic_jax.training.refit_objective import Quantizers
 from lic_jax.training.settings import AS_PUBLISHED, RefitSettings
 from lic_jax.zoo import shipped
-from lic_jax.zoo.bundle import load_bundle, save_bundle
+from lic_jax.zoo.bundle import Bundle, load_bundle
 
 PLAIN = "plain"
 """The fit that the others are measured against."""
@@ -58,7 +60,7 @@ SHIPPED = "rows, z kept, symmetric"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to compare and where to write.
 
     Attributes:
@@ -74,7 +76,6 @@ class Settings:
       measured: how many of those are measured.
       seed: of the crops.
       folder: where fitted models are kept.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path]
@@ -89,7 +90,6 @@ class Settings:
     measured: int = 8
     seed: int = 0
     folder: Path = Path("runs/quantizer_options")
-    out: Path = Path("results")
 
     def __post_init__(self):
         for option in self.options:
@@ -119,23 +119,27 @@ class OptionPoint(NamedTuple):
     bd_rate_percent: float
 
 
-def fitted_model(settings: Settings, option: str) -> Path:
-    """The file of an option's model, fitted if need be."""
-    start = load_bundle(shipped.path_of(settings.start))
-    refit_settings = settings.refit_settings(option)
-    identity = repr((refit_settings, settings.held_out, start.fingerprint, settings.images.resolve()))
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    path = settings.folder / f"{option.replace(' ', '_').replace(',', '')}_{digest}.safetensors"
-    if not path.exists():
+def fitted_model(settings: Settings, option: str) -> Bundle:
+    """An option's model, from its file if it was fitted before."""
+    path = shipped.path_of(settings.start)
+    start, refit_settings = load_bundle(path), settings.refit_settings(option)
+
+    def fitted() -> Quantizers:
         photographs, _ = data.load_folder(settings.images, settings.held_out, settings.crop_size)
         batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
-        config, model = start.config, model_of(start.config)
-        quantizers = fit_quantizers(
-            model, start.params, batches, refit_settings, start.rd_lambda, settings.seed, f"refit {option}"
-        )
-        make_folder(settings.folder)
-        save_bundle(path, config, start.params, start.rd_lambda, settings.lambdas, *in_fixed_point(quantizers))
-    return path
+        return fit_quantizers(
+            model_of(start.config), start.params, batches, refit_settings, start.rd_lambda, settings.seed,
+            f"refit {option}",
+        )  # fmt: skip
+
+    decisive = [dataclasses.asdict(refit_settings), settings.held_out, settings.seed]
+    origin = Origin(files_digest([path]), decisive, files_digest(image_paths(settings.images)))
+    return find_or_make(
+        kept_path(settings.folder, option, origin, ".safetensors"),
+        fitted,
+        lambda path, quantizers: save_refitted(path, start, settings.lambdas, quantizers),
+        load_bundle,
+    )
 
 
 def measured_points(option: str, codec: Codec, photographs: dict) -> list[OptionPoint]:
@@ -191,18 +195,18 @@ def draw(rows: list[OptionPoint], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "quantizer_options.csv", "quantizer_options.png")
     training = EqualTraining(held_out=settings.held_out, measured=settings.measured)
     photographs = held_out_photographs(training, settings.images)
-    make_folder(settings.out)
     rows: list[OptionPoint] = []
     for option in dict.fromkeys((PLAIN, *settings.options)):
-        points = measured_points(option, Codec(load_bundle(fitted_model(settings, option))), photographs)
+        points = measured_points(option, Codec(fitted_model(settings, option)), photographs)
         rows += compared(points, rows[: len(points)] or points)
-        write_csv(settings.out / "quantizer_options.csv", rows)
+        answer.write("quantizer_options.csv", rows)
         changes = "  ".join(f"{row.change_percent:+.2f} %" for row in rows[-len(points) :])
         print(f"{option}: BD-rate {rows[-1].bd_rate_percent:+.2f} %, bpp + λ·MSE by λ {changes}", flush=True)
-    draw(rows, settings.out / "quantizer_options.png")
-    print(f"{settings.out / 'quantizer_options.csv'} and {settings.out / 'quantizer_options.png'} written")
+    draw(rows, answer.path("quantizer_options.png"))
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ do. `lic evaluate` measures the shipped quantizers, which have seen none of them
 import dataclasses
 from pathlib import Path
 
-import jax
 from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
+from experiments.lab.provenance import Answer, Output
 from experiments.lab.samples import sample_photographs
 from lic_jax.codec.codec import Codec
-from lic_jax.evaluation.measurement import default_rates, mean_rows, measure_image, write_csv
+from lic_jax.evaluation.measurement import default_rates, mean_rows, measure_image
 from lic_jax.io.images import RGB, image_paths
 from lic_jax.model import model_of
 from lic_jax.training.curve import fit_rate_distortion_curve
@@ -35,8 +35,8 @@ CROP = 128
 """Side of the crops that quantizers are fitted to; smaller photographs are left out."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Output):
     """What to fit and where to write.
 
     Attributes:
@@ -123,7 +123,7 @@ def table(points: list[CodecPoint]) -> str:
 
 
 def main(settings: Settings) -> None:
-    settings.out.mkdir(parents=True, exist_ok=True)
+    answer = Answer(settings, "curve.csv", "curve.png")
     if settings.images is None:
         photographs = sample_photographs()
     else:
@@ -133,11 +133,11 @@ def main(settings: Settings) -> None:
         photographs = dict(zip(folder.names, folder.photographs, strict=True))
     bundle = fit(settings, photographs)
     points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
-    write_csv(settings.out / "curve.csv", points)
-    draw_curves(points, settings.out / "curve.png", f"{len(photographs)} photographs: one model, every rate")
+    answer.write("curve.csv", points)
+    draw_curves(points, answer.path("curve.png"), f"{len(photographs)} photographs: one model, every rate")
     print(table(points))
     print_bd_rates(points)
-    print(f"{settings.out / 'curve.csv'} and {settings.out / 'curve.png'} written ({jax.default_backend()})")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -22,27 +22,18 @@ import tyro
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of
+from experiments.lab.measurements import MeasuredPoint, ReferencePoint, jpeg_points, measured_models
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from experiments.lab.trainings import (
-    EqualTraining,
-    MeasuredPoint,
-    ReferencePoint,
-    jpeg_points,
-    measured_models,
-    model_name,
-    narrowed,
-    synthesis_flops,
-)
+from experiments.lab.provenance import Answer, Output
+from experiments.lab.trainings import EqualTraining, model_name, narrowed, synthesis_flops
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.measurement import write_csv
-from lic_jax.io.files import make_folder
 
 STYLES = (("o-", "tab:blue"), ("s--", "black"), ("^--", "0.4"), ("v--", "0.6"))
 """Of the curves, the shallow one first."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to compare and where to write.
 
     Attributes:
@@ -50,7 +41,6 @@ class Settings:
       deep: the deep synthesis: "cnn", "gdn" or "elic".
       budgets: what the deep ones may cost, in multiples of the shallow one's cost.
       hidden_channels: of the shallow one.
-      out: the folder of the CSV and the picture.
       training: what all models have in common.
     """
 
@@ -58,7 +48,6 @@ class Settings:
     deep: str = "cnn"
     budgets: tuple[float, ...] = (1, 4)
     hidden_channels: int = 24
-    out: Path = Path("results")
     training: tyro.conf.OmitArgPrefixes[EqualTraining] = EqualTraining()
 
     def models(self) -> list[ModelConfig]:
@@ -93,19 +82,19 @@ def draw(curves: dict[str, list[MeasuredPoint]], jpeg: list[ReferencePoint], pat
 
 
 def main(settings: Settings) -> None:
-    make_folder(settings.out)
+    answer = Answer(settings, "shrunk_decoder.csv", "shrunk_decoder.png")
     models = settings.models()
     curves = measured_models(settings.training, models, settings.images)
     jpeg = jpeg_points(settings.training, settings.images)
-    write_csv(settings.out / "shrunk_decoder.csv", [point for curve in curves.values() for point in curve])
-    draw(curves, jpeg, settings.out / "shrunk_decoder.png")
+    answer.write("shrunk_decoder.csv", [point for curve in curves.values() for point in curve])
+    draw(curves, jpeg, answer.path("shrunk_decoder.png"))
     shallow = curves[model_name(models[0])]
     print("model         FLOPs per pixel  objective by λ                  BD-rate % against the shallow one, JPEG")
     for name, curve in curves.items():
         objectives = "  ".join(f"{point.objective:.3f}" for point in curve)
         rates = f"{bd_rate_of(curve, shallow):+.1f}  {bd_rate_of(curve, jpeg):+.1f}"
         print(f"{name:18}  {curve[0].synthesis_flops:9,.0f}  {objectives}  {rates}")
-    print(f"{settings.out / 'shrunk_decoder.csv'} and {settings.out / 'shrunk_decoder.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ quantizers of the latent; and results/tanh_count.png. Rates are estimated from t
 of one rate, as a model's file holds them and deflated. notebooks/tanh_components.ipynb shows more of it.
 """
 
-import csv
 import dataclasses
 import zlib
 from pathlib import Path
@@ -26,11 +25,12 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
+from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
-from experiments.lab.fits import Anchor, Judged, Refits, fit, judge, load_anchor
+from experiments.lab.fits import Judged, Start, fit, judge
 from experiments.lab.pictures import SHOWN_ROW, Label, light_grid, save_picture, write_labels
+from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows
@@ -46,22 +46,20 @@ FAR = 1500.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       counts: T of the latent's quantizer, even and increasing; the last one is what the others are compared with.
       lambdas: the trade-offs, increasing.
       seeds: how many fits of each, which differ in the crops that they draw.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     counts: tuple[int, ...] = (4, 8, 16, 30, 60, 120, 254)
     lambdas: tuple[float, ...] = (0.0025, 0.02)
     seeds: int = 3
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
@@ -121,7 +119,7 @@ def trimmed(quantizers: STanH, components: int) -> STanH:
 
 def start_of(settings: Settings, anchor: Anchor, components: int) -> Quantizers:
     """Uniform quantizers with T components."""
-    own = settings.settings(lambdas=settings.lambdas, latent_components=components)
+    own = settings.refit_settings(lambdas=settings.lambdas, latent_components=components)
     return start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
 
 
@@ -130,8 +128,9 @@ def fit_count(settings: Settings, anchor: Anchor, components: int, seed: int = 0
     most = max(settings.counts)
     start = start_of(settings, anchor, components)
     start = start.replace(latent=padded(start.latent, most))
-    own = settings.settings(lambdas=settings.lambdas, latent_components=most)
-    quantizers = fit(settings, anchor, own, f"tanh_count_{components}_{seed}", seed, start).quantizers
+    own = settings.refit_settings(lambdas=settings.lambdas, latent_components=most)
+    padded_start = Start(start, ["uniform, padded", components])
+    quantizers = fit(settings, anchor, own, f"tanh_count_{components}_{seed}", seed, padded_start).quantizers
     return quantizers.replace(latent=trimmed(quantizers.latent, components))
 
 
@@ -177,16 +176,6 @@ def steps_of(settings: Settings, anchor: Anchor, components: int) -> list[Step]:
             numbers = zip((shown.thresholds * UNIT).tolist(), (shown.spacings * UNIT).tolist(), strict=True)
             steps += [Step(components, rd_lambda, is_fitted, *of_component) for of_component in numbers]
     return steps
-
-
-def read_csv(path: Path, kind: type) -> list:
-    """The rows of a CSV that an experiment wrote, as named tuples of a kind whose fields are numbers."""
-    with path.open(newline="") as file:
-        types = kind.__annotations__.values()
-        return [
-            kind(*(convert(value) for convert, value in zip(types, row.values(), strict=True)))
-            for row in csv.DictReader(file)
-        ]
 
 
 def staircase(steps: list[Step], components: int, rd_lambda: float, fitted: int = 1) -> FixedPointQuantizer:
@@ -297,12 +286,13 @@ def plot_inverse_temperatures(quantizer: FixedPointQuantizer, betas: tuple[float
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "tanh_count.csv", "tanh_count_staircases.csv", "tanh_count.png")
     anchor = load_anchor(settings)
     points = [point for count in settings.counts for point in points_of(settings, anchor, count)]
-    write_csv(settings.out / "tanh_count.csv", points)
+    answer.write("tanh_count.csv", points)
     steps = [step for count in settings.counts for step in steps_of(settings, anchor, count)]
-    write_csv(settings.out / "tanh_count_staircases.csv", steps)
-    save_picture(plot_counts(points), settings.out / "tanh_count.png")
+    answer.write("tanh_count_staircases.csv", steps)
+    save_picture(plot_counts(points), answer.path("tanh_count.png"))
     print("components       λ  estimated bpp  PSNR dB  objective (least, most of the seeds)  unfitted  bytes")
     for components, rd_lambda in dict.fromkeys((point.components, point.rd_lambda) for point in points):
         own = [point for point in points if (point.components, point.rd_lambda) == (components, rd_lambda)]
@@ -312,7 +302,7 @@ def main(settings: Settings) -> None:
             f"{components:10}  {rd_lambda:6g}  {bpp:13.3f}  {psnr_db:7.2f}  {objective:9.4f} {spread:26}"
             f"  {own[0].uniform_objective:8.4f}  {own[0].stored_bytes:5}"
         )
-    print(f"{settings.out / 'tanh_count.csv'} and {settings.out / 'tanh_count.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

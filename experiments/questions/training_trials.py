@@ -10,12 +10,8 @@ row a trial, and results/training_trials.png, the BD-rate of each against the fi
 runs/training_trials, a file a trial: killed, the same command goes on with the trial that it was at.
 """
 
-import csv
 import dataclasses
 import functools
-import hashlib
-import itertools
-import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +26,15 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
 from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.provenance import Answer, Output
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.encoding.cost import psnr_of
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.evaluation.measurement import write_csv
-from lic_jax.io.files import make_folder
+from lic_jax.io.images import image_paths
+from lic_jax.io.tables import read_csv, write_csv
 from lic_jax.model import initialize, model_of
 from lic_jax.training import data
 from lic_jax.training.anchor import begin_stage, take_step, training_stages
@@ -55,7 +53,7 @@ DECISIVE = ("seconds", "prior_share", "lambdas", "measured", "held_out")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to try and where to write.
 
     Attributes:
@@ -67,7 +65,6 @@ class Settings:
       measured: side of the squares that they are judged on.
       held_out: the fraction of the photographs that is not trained on.
       folder: where trainings are kept.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path]
@@ -78,7 +75,6 @@ class Settings:
     measured: int = 320
     held_out: float = 0.05
     folder: Path = Path("runs/training_trials")
-    out: Path = Path("results")
 
     def __post_init__(self):
         check_counts(self, HYPER_STRIDE, "measured")
@@ -176,24 +172,24 @@ class Point(NamedTuple):
 
 def measured(settings: Settings, trial: Trial, images: "Images") -> list[Point]:
     """A trial at each λ, from its file if it was trained before."""
-    asked = [dataclasses.asdict(trial), *(getattr(settings, name) for name in DECISIVE), images.photographs.names]
-    path = settings.folder / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.csv"
-    if not path.exists():
+
+    def points() -> list[Point]:
         params, training, seconds = trained(settings, trial, images)
         taken = training.hyperprior_steps, training.steps, seconds
-        write_csv(path, [Point(*taken, *point) for point in judged(settings, training, params, images)])
-    with path.open(newline="") as file:
-        return [
-            Point(int(first), int(last), *map(float, rest))
-            for first, last, *rest in itertools.islice(csv.reader(file), 1, None)
-        ]
+        return [Point(*taken, *point) for point in judged(settings, training, params, images)]
+
+    decisive = {name: getattr(settings, name) for name in DECISIVE}
+    origin = Origin("", [dataclasses.asdict(trial), decisive], images.digest)
+    path = kept_path(settings.folder, trial.question, origin, ".csv")
+    return find_or_make(path, points, write_csv, lambda path: read_csv(path, Point))
 
 
 class Images(NamedTuple):
-    """The photographs: to train on, and the middles of those held out."""
+    """The photographs: to train on, and the middles of those held out; `digest` is of the folder's files."""
 
     photographs: data.PhotographFolder
     squares: UInt8[np.ndarray, "count side side 3"]
+    digest: str
 
 
 def load_images(settings: Settings) -> Images:
@@ -204,7 +200,7 @@ def load_images(settings: Settings) -> Images:
     """
     photographs, held_out = data.load_folder(settings.images, settings.held_out, settings.measured)
     middles = [_middle(photograph, settings.measured) for photograph in held_out.photographs]
-    return Images(photographs, np.stack(middles))
+    return Images(photographs, np.stack(middles), files_digest(image_paths(settings.images)))
 
 
 def _middle(photograph: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
@@ -308,8 +304,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
-    make_folder(settings.folder)
-    make_folder(settings.out)
+    answer = Answer(settings, "training_trials.csv", "training_trials.png")
     images = load_images(settings)
     first = next(iter(TRIALS))
     names = [name for name in TRIALS if not settings.only or name in (first, *settings.only)]
@@ -317,15 +312,15 @@ def main(settings: Settings) -> None:
     for name in tqdm(names, desc="trials"):
         trials[name] = measured(settings, TRIALS[name], images)
     rows = rows_of(settings, trials)
-    write_csv(settings.out / "training_trials.csv", rows)
-    draw(rows, settings.out / "training_trials.png")
+    answer.write("training_trials.csv", rows)
+    draw(rows, answer.path("training_trials.png"))
     print("trial                 prior steps    all  FLOPs    bpp  PSNR dB  objective  BD-rate %")
     for row in rows:
         print(
             f"{row.trial:20}  {row.prior_steps:11}  {row.steps:5}  {row.decoding_flops:5.0f}  {row.bpp:.3f}  "
             f"{row.psnr_db:7.2f}  {row.objective:9.3f}  {row.bd_rate_percent:+9.1f}"
         )
-    print(f"{settings.out / 'training_trials.csv'} and {settings.out / 'training_trials.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

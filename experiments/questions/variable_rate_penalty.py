@@ -34,30 +34,23 @@ import optax
 import tyro
 from tqdm import tqdm
 
+from experiments.lab.anchors import Anchor, FitSettings, load_anchor, photographs_of
 from experiments.lab.command_line import run
-from experiments.lab.fits import (
-    Anchor,
-    CurvePoint,
-    Refits,
-    batch_indices,
-    codec_of,
-    digest_of,
-    fit,
-    load_anchor,
-    photographs_of,
-    real_curve,
-)
+from experiments.lab.curves import CurvePoint, real_curve
+from experiments.lab.fits import batch_indices, fit
+from experiments.lab.kept import Origin, find_or_make, kept_path, pixels_digest
+from experiments.lab.models import refitted, save_refitted
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
-from lic_jax.evaluation.measurement import write_csv
+from experiments.lab.provenance import Answer, Output
+from lic_jax.codec.codec import Codec
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.images import RGB, image_paths, read_image
 from lic_jax.model import CodecModel
 from lic_jax.training.anchor import training_stages
 from lic_jax.training.anchor_objective import anchor_objective
-from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import AnchorSettings
-from lic_jax.zoo.bundle import save_bundle
+from lic_jax.zoo.bundle import Bundle
 
 STYLES = {
     "plain": ("v:", "0.6"),
@@ -68,22 +61,20 @@ STYLES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Refits):
+class Settings(FitSettings, Output):
     """What to compare and where to write; the rest is what all fits have in common.
 
     Attributes:
-      images: see `Refits`.
+      images: see `FitSettings`.
       lambdas: the trade-offs, increasing; a BD-rate needs four.
       learning_rate: of the separate trainings, Adam's.
       test: a folder whose photographs are all compressed; without one `measured` of those held out are.
-      out: the folder of the CSV and the picture.
     """
 
     images: tyro.conf.Positional[Path | None] = None
     lambdas: tuple[float, ...] = (0.00125, 0.005, 0.02, 0.08)
     learning_rate: float = 2e-4
     test: Path | None = None
-    out: Path = Path("results")
 
     def __post_init__(self):
         super().__post_init__()
@@ -115,15 +106,27 @@ def _train(model: CodecModel, optimizer, params: dict, trainable: dict, state, p
 
 
 def separate_model(settings: Settings, anchor: Anchor, rd_lambda: float) -> Path:
-    """The file of a model trained for one λ, with its uniform quantizer; made if it is not there.
+    """The file of a model trained for one λ, with its uniform quantizer; it is trained if it is not there.
 
-    It keeps the anchor's units: its step is sqrt(λ of the anchor / λ), as that of the plain way.
+    The model keeps the anchor's units: its step is sqrt(λ of the anchor / λ), as that of the plain way.
     """
+    names = ("steps", "batch_size", "learning_rate", "seed")
+    decisive = [rd_lambda, {name: getattr(settings, name) for name in names}]
+    origin = Origin(anchor.weights, decisive, pixels_digest({"crops": anchor.to_fit.pixels}))
+    uniform = start_quantizers(
+        anchor.bundle.config, settings.refit_settings(lambdas=(rd_lambda,)), anchor.bundle.rd_lambda
+    )
+    return find_or_make(
+        kept_path(settings.folder, f"separate_{rd_lambda:g}", origin, ".safetensors"),
+        lambda: trained(settings, anchor, rd_lambda),
+        lambda path, bundle: save_refitted(path, bundle, uniform, (rd_lambda,)),
+        lambda path: path,
+    )
+
+
+def trained(settings: Settings, anchor: Anchor, rd_lambda: float) -> Bundle:
+    """The anchor after a training of its weights for one λ."""
     bundle = anchor.bundle
-    decisive = [settings.steps, settings.batch_size, settings.learning_rate, settings.seed, bundle.fingerprint.hex()]
-    path = settings.folder / f"separate_{rd_lambda:g}_{digest_of(decisive, anchor.to_fit)}.safetensors"
-    if path.exists():
-        return path
     anchor_settings = AnchorSettings(
         dataclasses.replace(bundle.config, hyper_arithmetic="float"),
         hyperprior_steps=0,
@@ -144,10 +147,7 @@ def separate_model(settings: Settings, anchor: Anchor, rd_lambda: float) -> Path
             bundle.rd_lambda, step,
         )  # fmt: skip
         progress.set_postfix_str(f"loss {float(value):.3f}", refresh=False)
-    params = {**bundle.params, **jax.tree.map(np.asarray, trainable)}
-    uniform = start_quantizers(bundle.config, settings.settings(lambdas=(rd_lambda,)), bundle.rd_lambda)
-    save_bundle(path, bundle.config, params, bundle.rd_lambda, (rd_lambda,), *in_fixed_point(uniform))
-    return path
+    return dataclasses.replace(bundle, params={**bundle.params, **jax.tree.map(np.asarray, trainable)})
 
 
 @functools.cache
@@ -168,22 +168,22 @@ def curves_of(settings: Settings, anchor: Anchor) -> dict[str, tuple[int, list[C
     """By way: the steps taken and the curve."""
     photographs = photographs_to_compress(settings)
     lambdas = settings.lambdas
-    fit_settings = settings.settings(lambdas=lambdas)
+    fit_settings = settings.refit_settings(lambdas=lambdas)
     uniform = start_quantizers(anchor.bundle.config, fit_settings, anchor.bundle.rd_lambda)
-    refitted = fit(settings, anchor, fit_settings, "photographs").quantizers
-    ways = {"plain": (0, uniform), "refitted": (settings.steps, refitted)}
+    fitted = fit(settings, anchor, fit_settings, "photographs").quantizers
+    ways = {"plain": (0, uniform), "refitted": (settings.steps, fitted)}
     curves = {}
     for way, (steps, quantizers) in ways.items():
-        codec = codec_of(settings, anchor.bundle, quantizers, lambdas, f"penalty_{way}")
+        codec = Codec(refitted(anchor.bundle, quantizers, lambdas))
         curves[way] = steps, real_curve(codec, photographs, way)
     separate, both = [], []
     for rd_lambda in lambdas:
         own = load_anchor(settings, separate_model(settings, anchor, rd_lambda))
-        one = settings.settings(lambdas=(rd_lambda,))
+        one = settings.refit_settings(lambdas=(rd_lambda,))
         uniform = start_quantizers(own.bundle.config, one, own.bundle.rd_lambda)
         fitted = fit(settings, own, one, f"penalty_separate_{rd_lambda:g}").quantizers
         for points, quantizers, name in ((separate, uniform, "separate"), (both, fitted, "separate_refitted")):
-            codec = codec_of(settings, own.bundle, quantizers, (rd_lambda,), f"penalty_{name}_{rd_lambda:g}")
+            codec = Codec(refitted(own.bundle, quantizers, (rd_lambda,)))
             points += real_curve(codec, photographs, f"{name} λ {rd_lambda:g}")
     return {**curves, "separate": (settings.steps, separate), "separate, refitted": (2 * settings.steps, both)}
 
@@ -226,15 +226,16 @@ def draw(rows: list[PenaltyPoint], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "variable_rate_penalty.csv", "variable_rate_penalty.png")
     rows = rows_of(curves_of(settings, load_anchor(settings)))
-    write_csv(settings.out / "variable_rate_penalty.csv", rows)
-    draw(rows, settings.out / "variable_rate_penalty.png")
+    answer.write("variable_rate_penalty.csv", rows)
+    draw(rows, answer.path("variable_rate_penalty.png"))
     print("way                 steps  BD-rate % against separate models  objective by λ")
     for way in STYLES:
         own = [row for row in rows if row.way == way]
         objectives = "  ".join(f"{row.objective:.4f}" for row in own)
         print(f"{way:18}  {own[0].steps:5}  {own[0].bd_rate_percent:+33.2f}  {objectives}")
-    print(f"{settings.out / 'variable_rate_penalty.csv'} and {settings.out / 'variable_rate_penalty.png'} written")
+    print(answer)
 
 
 if __name__ == "__main__":

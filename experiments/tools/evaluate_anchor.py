@@ -20,8 +20,9 @@ from lic_jax.codec.one_shot import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.encoding.cost import psnr_of
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import MEAN, write_csv
+from lic_jax.evaluation.measurement import MEAN
 from lic_jax.io.images import image_paths, read_image
+from lic_jax.io.tables import write_csv
 from lic_jax.model import model_of
 from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.training.data import split_held_out

@@ -9,7 +9,6 @@ every bit the same, so busy photographs decide it; the mean of BD-rates weighs e
 differ, they hide what this shows.
 """
 
-import csv
 import dataclasses
 from collections import defaultdict
 from pathlib import Path
@@ -21,25 +20,32 @@ import tyro
 
 from experiments.lab.command_line import run
 from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError
-from lic_jax.evaluation.measurement import MEAN, write_csv
+from lic_jax.evaluation.measurement import MEAN
 from lic_jax.evaluation.rate_distortion import bd_rate
-from lic_jax.io.files import make_folder
+from lic_jax.io.tables import read_csv
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Output):
     """What to compare and where to write.
 
     Attributes:
       first: what `lic evaluate` measured of the reference.
       second: what it measured, on the same photographs, of the model in question.
-      out: the folder of the CSV and the picture.
     """
 
     first: tyro.conf.Positional[Path]
     second: tyro.conf.Positional[Path]
-    out: Path = Path("results")
+
+
+class Measured(NamedTuple):
+    """A photograph at one rate, as `lic evaluate` measured it."""
+
+    image: str
+    bpp: float
+    psnr_db: float
 
 
 class ImageRow(NamedTuple):
@@ -54,16 +60,12 @@ def curves_of(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     """Rates and PSNRs of each image, by name.
 
     Raises:
-      LicError: not what `lic evaluate` writes.
+      LicError: not a table that `lic evaluate` or `evaluate_anchor` wrote.
     """
     curves: dict = defaultdict(lambda: ([], []))
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                curves[row["image"]][0].append(float(row["bpp"]))
-                curves[row["image"]][1].append(float(row["psnr_db"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise LicError(f"{path} is no table of `lic evaluate` ({error!r}); give the file of its --csv") from error
+    for row in read_csv(path, Measured):
+        curves[row.image][0].append(row.bpp)
+        curves[row.image][1].append(row.psnr_db)
     return dict(curves)
 
 
@@ -79,6 +81,7 @@ def draw(rows: list[ImageRow], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
+    answer = Answer(settings, "image_by_image.csv", "image_by_image.png")
     first, second = curves_of(settings.first), curves_of(settings.second)
     if first.keys() != second.keys() or MEAN not in first:
         raise LicError(f"{settings.first} and {settings.second} are not of the same photographs; measure them again")
@@ -87,9 +90,8 @@ def main(settings: Settings) -> None:
         for image in first
         if image != MEAN
     ]
-    make_folder(settings.out)
-    write_csv(settings.out / "image_by_image.csv", rows)
-    draw(rows, settings.out / "image_by_image.png")
+    answer.write("image_by_image.csv", rows)
+    draw(rows, answer.path("image_by_image.png"))
     print(
         f"{len(rows)} photographs; BD-rate of the mean curves {bd_rate(*second[MEAN], *first[MEAN]):+.2f} %, ", end=""
     )
@@ -97,6 +99,7 @@ def main(settings: Settings) -> None:
     for third in np.array_split(sorted(rows, key=lambda row: row.bpp), 3):
         bpp, gains = (np.array([float(row[column]) for row in third]) for column in (1, 2))
         print(f"  {bpp.min():.2f} to {bpp.max():.2f} bpp: {gains.mean():+.2f} %")
+    print(answer)
 
 
 if __name__ == "__main__":

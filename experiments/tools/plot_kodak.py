@@ -6,16 +6,16 @@ python -m experiments.tools.plot_kodak --kodak KODAK     # measures JPEG and Web
 python -m experiments.tools.plot_kodak                   # draws from the CSVs alone
 """
 
-import csv
 import dataclasses
 import itertools
 from pathlib import Path
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
-from lic_jax.evaluation.measurement import MEAN, write_csv
+from lic_jax.evaluation.measurement import MEAN, MeasuredRow
 from lic_jax.evaluation.rate_distortion import is_monotone
 from lic_jax.io.images import image_paths, read_image
+from lic_jax.io.tables import read_csv, write_csv
 
 MODELS = {"lic_jax": "kodak.csv", "small": "kodak_small.csv"}
 """The tables of the shipped models; the first one's is the curve."""
@@ -35,24 +35,12 @@ class Settings:
 
 
 def our_points(path: Path, codec: str) -> list[CodecPoint]:
-    """The means that `lic evaluate` wrote of a model."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["image"] == MEAN]
-    points = []
-    for row in rows:
-        rate = float(row["rate"])
-        kind = "fitted" if rate == round(rate) else "interpolated"
-        points.append(CodecPoint(codec, kind, rate, *(float(row[name]) for name in ("bpp", "psnr_db", "ms_ssim"))))
-    return points
-
-
-def reference_points(path: Path) -> list[CodecPoint]:
-    """The curves of JPEG and WebP measured earlier."""
-    with path.open(newline="") as file:
-        return [
-            CodecPoint(row["codec"], row["kind"], *(float(row[name]) for name in CodecPoint._fields[2:]))
-            for row in csv.DictReader(file)
-        ]
+    """A model's mean over the photographs at each rate, from the table that `lic evaluate` wrote."""
+    return [
+        CodecPoint(codec, "fitted" if row.rate == round(row.rate) else "interpolated", *row[1:5])
+        for row in read_csv(path, MeasuredRow)
+        if row.image == MEAN
+    ]
 
 
 def main(settings: Settings) -> None:
@@ -61,7 +49,7 @@ def main(settings: Settings) -> None:
         photographs = {path.name: read_image(path) for path in image_paths(settings.kodak)}
         write_csv(reference, reference_curves(photographs))
     models = {codec: our_points(settings.results / table, codec) for codec, table in MODELS.items()}
-    points = [*reference_points(reference), *itertools.chain.from_iterable(models.values())]
+    points = [*read_csv(reference, CodecPoint), *itertools.chain.from_iterable(models.values())]
     draw_curves(points, settings.results / "kodak.png", "Kodak: one model, every rate")
     for codec, ours in models.items():
         rates, quality = [point.bpp for point in ours], [point.psnr_db for point in ours]

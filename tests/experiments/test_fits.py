@@ -61,9 +61,9 @@ def test_at_high_rate_the_closed_form_is_the_uniform_quantizer():
 
 @pytest.fixture
 def tiny(photograph_folder, tmp_path):
-    from experiments.lab.fits import Refits
+    from experiments.lab.anchors import FitSettings
 
-    return Refits(
+    return FitSettings(
         photograph_folder, folder=tmp_path / "fits", steps=3, batch_size=2, crops=4, crop_size=64, held_out=0.3,
         measured=1,
     )  # fmt: skip
@@ -72,11 +72,11 @@ def tiny(photograph_folder, tmp_path):
 @pytest.fixture
 def anchor(tiny_config):
     """All of an anchor that decides a fit but its weights."""
-    from experiments.lab.fits import Anchor, Encoded
+    from experiments.lab.anchors import Anchor, Encoded
 
-    bundle = SimpleNamespace(config=tiny_config, params={}, rd_lambda=0.01, fingerprint=b"1234")
+    bundle = SimpleNamespace(config=tiny_config, params={}, rd_lambda=0.01)
     crops = Encoded(np.zeros((4, 64, 64, 3), np.uint8), np.zeros((4, 4, 4, 12)), np.zeros((4, 1, 1, 4)))
-    return Anchor(bundle, None, crops, crops)
+    return Anchor(bundle, None, "digest of the weights", crops, crops)
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def fits_made(monkeypatch):
 
 
 def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(tiny, anchor, fits_made):
-    from experiments.lab.fits import fit
+    from experiments.lab.fits import Start, fit
 
-    settings = tiny.settings(lambdas=(0.01,), latent_components=6, hyper_components=6)
+    settings = tiny.refit_settings(lambdas=(0.01,), latent_components=6, hyper_components=6)
     fitted = fit(tiny, anchor, settings, "fit")
     assert fits_made == [2, 2, 2]
     assert fitted.objective.shape == (3, 1)
@@ -117,14 +117,25 @@ def test_a_fit_is_kept_and_found_again_unless_something_that_decides_it_differs(
     fit(tiny, anchor, settings, "fit", seed=1)
     fit(tiny, anchor, dataclasses.replace(settings, learning_rate=1e-3), "fit")
     fit(tiny, anchor._replace(to_fit=other), settings, "fit")
+    fit(tiny, anchor._replace(weights="digest of others"), settings, "fit")
     wider = start_quantizers(anchor.bundle.config, dataclasses.replace(settings, hyper_components=8), 0.01)
-    fit(tiny, anchor, settings, "fit", start=wider)
-    assert len(fits_made) == 5 * 3
-    assert len(list(tiny.folder.iterdir())) == 5
+    fit(tiny, anchor, settings, "fit", start=Start(wider, "wider"))
+    assert len(fits_made) == 6 * 3
+    assert len(list(tiny.folder.iterdir())) == 6
+
+
+def test_the_last_bits_of_latents_make_no_other_fit(tiny, anchor, fits_made):
+    from experiments.lab.fits import fit
+
+    settings = tiny.refit_settings(lambdas=(0.01,), latent_components=6, hyper_components=6)
+    fit(tiny, anchor, settings, "fit")
+    rounded_otherwise = anchor.to_fit._replace(latent=anchor.to_fit.latent + 1e-7)
+    fit(tiny, anchor._replace(to_fit=rounded_otherwise), settings, "fit")
+    assert len(fits_made) == 3
 
 
 def test_bad_input_is_refused(tiny, tmp_path, photographs):
-    from experiments.lab.fits import crops_of, photographs_of
+    from experiments.lab.anchors import crops_of, photographs_of
     from experiments.questions.tanh_count import Settings
 
     with pytest.raises(LicError, match="nowhere is not a folder"):

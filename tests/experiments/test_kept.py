@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.lab.kept import Origin, files_digest, find_or_make, pixels_digest, place
+from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path, pixels_digest
 from lic_jax.errors import LicError
 
 ORIGIN = Origin("weights", {"steps": 60, "lambdas": (0.01, 0.02)}, "photographs")
@@ -21,7 +21,9 @@ def ask(tmp_path):
             ask.made += 1
             return f"result {ask.made}"
 
-        return find_or_make(place(tmp_path / "kept", "fit", origin, ".txt"), make, write, lambda path: path.read_text())
+        return find_or_make(
+            kept_path(tmp_path / "kept", "fit", origin, ".txt"), make, write, lambda path: path.read_text()
+        )
 
     ask.made = 0
     return ask
@@ -50,7 +52,7 @@ def test_half_a_file_is_never_read(ask, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         ask(ORIGIN, killed)
     assert not list((tmp_path / "kept").iterdir())
-    (tmp_path / "kept" / f".123.{place(tmp_path, 'fit', ORIGIN, '.txt').name}").write_text("res")
+    (tmp_path / "kept" / f".123.{kept_path(tmp_path, 'fit', ORIGIN, '.txt').name}").write_text("res")
     assert ask(ORIGIN) == "result 2"
 
 
@@ -86,7 +88,7 @@ def test_one_pixel_makes_another_digest(photographs):
 
 @given(st.text(min_size=1))
 def test_any_name_makes_a_file_name(name):
-    path = place(Path("kept"), name, ORIGIN, ".csv")
+    path = kept_path(Path("kept"), name, ORIGIN, ".csv")
     assert path.parent.name == "kept"
     assert path.name.endswith(f"_{ORIGIN.digest}.csv")
 

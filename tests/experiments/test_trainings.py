@@ -1,10 +1,10 @@
-import csv
 import dataclasses
 
 import pytest
 from PIL import Image
 
 from lic_jax.errors import LicError
+from lic_jax.io.tables import read_csv
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is
     training_works, tiny, tmp_path, photograph_folder, monkeypatch
 ):
     from experiments.lab import trainings
-    from experiments.lab.trainings import MeasuredPoint
+    from experiments.lab.measurements import MeasuredPoint
     from experiments.questions.shrunk_decoder import Settings, main
     from lic_jax.training.refit import start_quantizers
 
@@ -43,12 +43,9 @@ def test_an_experiment_writes_its_table_and_its_picture_and_goes_on_from_what_is
     settings = Settings(photograph_folder, budgets=(), hidden_channels=12, out=tmp_path / "results", training=tiny)
     main(settings)
     results = tmp_path / "results" / "shrunk_decoder.csv"
-    with results.open(newline="") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-    assert tuple(table.fieldnames) == MeasuredPoint._fields
-    assert [float(row["rd_lambda"]) for row in rows] == list(tiny.lambdas)
-    assert all(float(row["bpp"]) > 0 and float(row["psnr_db"]) > 10 for row in rows)
+    rows = read_csv(results, MeasuredPoint)
+    assert [row.rd_lambda for row in rows] == list(tiny.lambdas)
+    assert all(row.bpp > 0 and row.psnr_db > 10 for row in rows)
     with Image.open(results.with_suffix(".png")) as picture:
         assert picture.width > 600
 
@@ -72,7 +69,7 @@ def test_a_narrowed_synthesis_is_the_widest_that_costs_no_more(tiny):
 
 def test_the_objective_compares_curves_that_have_no_quality_in_common():
     from experiments.lab.curves import cost_against
-    from experiments.lab.trainings import ReferencePoint
+    from experiments.lab.measurements import ReferencePoint
 
     good, bad = ([ReferencePoint("", 0, bpp, psnr_db, 0, 0)] for bpp, psnr_db in ((1, 30), (1, 20)))
     mse = 255**2 / 1000
