@@ -169,7 +169,7 @@ def test_damage_is_of_the_kind_and_size_that_its_name_says(photographs):
     assert 0 < np.mean((damaged.astype(float) - photographs[0]) ** 2) < 200
 
 
-def test_the_images_of_every_kind_lie_in_the_package(tiny):
+def test_the_images_of_every_kind_lie_in_the_package(tiny, samples):
     from experiments.questions.domains import KINDS, Settings, domains_of
 
     fields = {field.name: getattr(tiny, field.name) for field in dataclasses.fields(tiny)}
