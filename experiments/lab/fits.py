@@ -21,12 +21,12 @@ from experiments.lab.anchors import Anchor, FitSettings
 from experiments.lab.kept import Origin, find_or_make, kept_path, pixels_digest
 from lic_jax.model import CodecModel
 from lic_jax.training.anchor_objective import psnr
-from lic_jax.training.refit import refit, start_quantizers
+from lic_jax.training.refit import SCHEDULES, RefitState, refit, start_quantizers
 from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import RefitSettings
 
 SMOOTHED = 10
-"""Steps whose mean is drawn: batches differ more than fits do."""
+"""Most steps whose mean is drawn: batches differ more than fits do."""
 
 
 class Fit(NamedTuple):
@@ -34,7 +34,7 @@ class Fit(NamedTuple):
 
     Attributes:
       quantizers: the stack of K.
-      beta: the inverse temperature of each step, in units of 1/step of the uniform quantizer.
+      beta: the inverse temperature that each step used, in units of 1/step of the uniform quantizer.
       gap: mean |s_β(v) − hard(v)| of the latents of each step's batch, in steps of the uniform quantizer.
       objective: bpp + λ·MSE of each step's batch and each pair, with soft decisions, estimated.
     """
@@ -113,16 +113,33 @@ def _fit(anchor: Anchor, settings: RefitSettings, name: str, seed: int, start: Q
     batches = itertools.islice(batch_indices(len(anchor.to_fit.pixels), settings.batch_size, seed), settings.steps)
     progress = tqdm(batches, total=settings.steps, desc=name, unit="step")
     for index in progress:
-        beta = float(state.beta)
+        beta = beta_of_step(settings, state)
         state, results = process.update_encoded(state, *anchor.to_fit.batch(index))
         seen.append((beta, float(state.gap), np.asarray(results.objective)))
         progress.set_postfix_str(f"loss {float(jnp.mean(results.objective)):.3f}", refresh=False)
     return Fit(state.quantizers, *(np.asarray(column) for column in zip(*seen, strict=True)))
 
 
-def smooth(values: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps-9"]:
-    """The means of `SMOOTHED` neighbouring steps, as far as there are so many."""
-    width = min(SMOOTHED, len(values))
+def beta_of_step(settings: RefitSettings, state: RefitState) -> float:
+    """Gives the inverse temperature that the next step of a fit uses.
+
+    A schedule's state is not its β: that of `linear` and `exponential` is the β of the step before, that of
+    `stochastic_gap` the limit below which β is drawn. So the schedule is asked, as `refit` asks it.
+    """
+    schedule = SCHEDULES[settings.schedule](settings)
+    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+    beta, _ = schedule.update(state.beta, state.step, state.gap, key)
+    return float(beta)
+
+
+def smoothing_window(steps: int) -> int:
+    """Steps whose mean is drawn: `SMOOTHED`, or a third of a fit that is short, so that a line remains."""
+    return min(SMOOTHED, max(steps // 3, 1))
+
+
+def smooth(values: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " means"]:
+    """Averages over `smoothing_window` neighbouring steps."""
+    width = smoothing_window(len(values))
     return np.convolve(values, np.full(width, 1 / width), mode="valid")
 
 

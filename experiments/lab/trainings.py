@@ -13,6 +13,7 @@ Each training is kept in a folder of its own in `runs/equal_training`: experimen
 and a killed experiment goes on from its last checkpoint. `measurements` measures the models.
 """
 
+import bisect
 import dataclasses
 import functools
 from pathlib import Path
@@ -39,8 +40,8 @@ from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings, check_counts
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 
-WIDEST = 512
-"""The widest deep synthesis that `narrowed` looks for."""
+NARROWEST, WIDEST = 2, 512
+"""The widths of a deep synthesis among which `narrowed` looks."""
 
 CHECKPOINT_EVERY = 100
 """Steps between the checkpoints that a killed training goes on from."""
@@ -134,20 +135,26 @@ def synthesis_flops(config: ModelConfig) -> float:
 
 
 def narrowed(config: ModelConfig, flops: float) -> ModelConfig:
-    """A deep synthesis, all layers of one width, as wide as this cost per pixel allows.
+    """Finds the widest deep synthesis, all layers of one width, that costs at most this much per pixel.
 
     Raises:
       LicError: even the narrowest costs more.
     """
-    of_width = lambda width: dataclasses.replace(config, synthesis_channels=(width,) * 3)
-    low, high = 2, WIDEST + 1
-    if synthesis_flops(of_width(low)) > flops:
-        least = synthesis_flops(of_width(low))
+
+    def cost(width: int) -> float:
+        return synthesis_flops(with_width(config, width))
+
+    widths = range(NARROWEST, WIDEST + 1)
+    affordable = bisect.bisect(widths, flops, key=cost)
+    if not affordable:
+        least = cost(NARROWEST)
         raise LicError(f"a {config.synthesis} synthesis costs {least:,.0f} FLOPs per pixel or more, not {flops:,.0f}")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if synthesis_flops(of_width(middle)) <= flops else (low, middle)
-    return of_width(low)
+    return with_width(config, widths[affordable - 1])
+
+
+def with_width(config: ModelConfig, width: int) -> ModelConfig:
+    """A deep synthesis with all its layers of one width."""
+    return dataclasses.replace(config, synthesis_channels=(width,) * 3)
 
 
 def model_name(config: ModelConfig) -> str:

@@ -21,7 +21,7 @@ import tyro
 
 from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
-from experiments.lab.fits import SMOOTHED, Fit, fit, judge, smooth
+from experiments.lab.fits import Fit, fit, judge, smooth, smoothing_window
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError, unknown_name
@@ -113,34 +113,37 @@ def end_points(settings: Settings, anchor: Anchor, fits: dict[tuple[str, float],
 def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -> None:
     """β, gap and loss over the steps, and the end's gain at every λ; of the first β."""
     figure, all_axes = plt.subplots(2, 2, figsize=(13, 7.6), gridspec_kw={"wspace": 0.55, "hspace": 0.32})
-    of_beta, of_gap, of_loss, of_end = all_axes.ravel()
+    beta_axes, gap_axes, loss_axes, end_axes = all_axes.ravel()
     first = next(iter(fits))[1]
-    labels = {axes: [] for axes in (of_beta, of_gap, of_loss, of_end)}
+    labels = {axes: [] for axes in (beta_axes, gap_axes, loss_axes, end_axes)}
     own = {schedule: fitted for (schedule, beta), fitted in fits.items() if beta == first}
     reference = smooth(next(iter(own.values())).objective.mean(axis=1))
+    window = smoothing_window(len(next(iter(own.values())).beta))
     for schedule, fitted in own.items():
         style, color = STYLES[schedule]
         name = schedule.replace("_", " ")
         loss = smooth(fitted.objective.mean(axis=1))
-        curves = {of_beta: fitted.beta, of_gap: smooth(fitted.gap), of_loss: 100 * (loss / reference - 1)}
+        curves = {beta_axes: fitted.beta, gap_axes: smooth(fitted.gap), loss_axes: 100 * (loss / reference - 1)}
         for axes, values in curves.items():
             steps = np.arange(len(fitted.beta) - len(values), len(fitted.beta))
-            axes.plot(steps, values, style, color=color, linewidth=1.6)
+            drawn_at_random = axes is beta_axes and schedule == "stochastic_gap"
+            marker = "." if drawn_at_random or len(values) == 1 else ""
+            axes.plot(steps, values, "" if drawn_at_random else style, marker=marker, color=color, linewidth=1.6)
             labels[axes].append(Label(steps[-1], values[-1], name, color))
         gains = [point for point in ends if (point.schedule, point.inverse_temperature) == (schedule, first)]
         values = [point.gain_percent for point in gains]
-        of_end.plot([point.rd_lambda for point in gains], values, style, marker="o", color=color, markersize=4)
-        labels[of_end].append(Label(gains[-1].rd_lambda, values[-1], name, color))
+        end_axes.plot([point.rd_lambda for point in gains], values, style, marker="o", color=color, markersize=4)
+        labels[end_axes].append(Label(gains[-1].rd_lambda, values[-1], name, color))
     lambdas = [point.rd_lambda for point in gains]
-    of_beta.set(xlabel="step", ylabel="β (stochastic gap: its limit), 1/step", yscale="log")
-    of_gap.set(xlabel="step", ylabel="mean |soft − hard| in steps", yscale="log")
-    of_loss.set(xlabel="step", ylabel=f"soft loss against that of {next(iter(own)).replace('_', ' ')}, in %")
-    of_end.set(xlabel="λ", ylabel="hard bpp + λ·MSE against uniform, in %", xscale="log")
-    of_end.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
-    of_end.minorticks_off()
+    beta_axes.set(xlabel="step", ylabel="β, 1/step", yscale="log")
+    gap_axes.set(xlabel="step", ylabel="mean |soft − hard| in steps", yscale="log")
+    loss_axes.set(xlabel="step", ylabel=f"soft loss against that of {next(iter(own)).replace('_', ' ')}, in %")
+    end_axes.set(xlabel="λ", ylabel="hard bpp + λ·MSE against uniform, in %", xscale="log")
+    end_axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    end_axes.minorticks_off()
     for axes, title in zip(
         labels,
-        ("The inverse temperature", "The gap", f"The loss that is minimized, means of {SMOOTHED} steps",
+        ("The inverse temperature", "The gap", f"The loss that is minimized, means over {window} steps",
          "The end: crops held out, hard decisions"),
         strict=True,
     ):  # fmt: skip
