@@ -72,7 +72,7 @@ class FitSettings:
 
 
 class Encoded(NamedTuple):
-    """Crops and what the anchor's analyses make of them."""
+    """Crops and the latents that the anchor's analyses compute from them."""
 
     pixels: UInt8[np.ndarray, "count size size 3"]
     latent: Float[np.ndarray, "count h w latent"]
@@ -105,7 +105,7 @@ def photographs_of(settings: FitSettings) -> tuple[dict[str, RGB], dict[str, RGB
     """Photographs by name: (to fit to, held out). Of a folder, at most one photograph for each crop.
 
     Raises:
-      LicError: no such folder, or nothing in it that is held out.
+      LicError: no such folder, or no photograph of it is held out.
     """
     if settings.images is None:
         samples = sample_photographs()

@@ -1,4 +1,4 @@
-"""What the end of every experiment has in common."""
+"""Runs a script from the command line: its settings are flags, its errors one line."""
 
 import os
 import sys
@@ -14,10 +14,15 @@ from lic_jax.errors import LicError
 
 
 def run(main: Callable, settings: type, description: str | None) -> None:
-    """Runs an experiment with the settings that the command line gives; pictures are files, no windows.
+    """Runs a script with the settings of the command line; pictures go to files, not to windows.
 
-    What JAX compiles is kept, as `lic` keeps it. Exits with code 2 and one line on the terminal where what was given
-    cannot be used.
+    Compiled programs are kept in the folder that `lic` uses. Settings that cannot be used end with exit code 2 and one
+    line on the terminal.
+
+    Args:
+      main: takes the settings.
+      settings: a dataclass; its fields are the flags, its docstring their help.
+      description: the text above the flags: the script's docstring.
     """
     matplotlib.use("Agg")
     keep_compiled_programs()

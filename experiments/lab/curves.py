@@ -42,7 +42,7 @@ OTHERS = {
     "jpeg": (":", "0.45", "JPEG 4:4:4"),
     "small": ("-.", "tab:blue", "lic_jax, the model small"),
 }
-"""How curves beside our own are drawn: line, colour, label."""
+"""The line, colour and label of the curves beside our own."""
 
 
 def draw_curves(points: list[CodecPoint], path: Path, title: str) -> None:
@@ -58,7 +58,7 @@ def draw_curves(points: list[CodecPoint], path: Path, title: str) -> None:
         ("fitted", "tab:blue", "lic_jax: one anchor, refitted quantizers"),
         ("interpolated", "white", "lic_jax: quantizers interpolated between them"),
     ):
-        curve = [(bpp, psnr) for bpp, psnr, of_kind in ours if of_kind == kind]
+        curve = [(bpp, psnr) for bpp, psnr, own_kind in ours if own_kind == kind]
         axes.plot(*zip(*curve, strict=True), "o", color="tab:blue", markerfacecolor=face, markersize=5.5, label=label)
     widest = max(bpp for bpp, _, _ in ours) * 1.15
     visible = [point.psnr_db for point in points if point.bpp <= widest]
@@ -70,7 +70,7 @@ def draw_curves(points: list[CodecPoint], path: Path, title: str) -> None:
 
 
 def print_bd_rates(points: list[CodecPoint], ours: str = "lic_jax") -> None:
-    """Prints the BD-rate of one of our curves against each reference codec, where there is one."""
+    """Prints the BD-rate of one of our curves against each reference codec, or why it is undefined."""
     curve = {
         codec: np.array([(point.bpp, point.psnr_db) for point in points if point.codec == codec]).T
         for codec in (ours, *CLASSICAL)
@@ -96,7 +96,7 @@ def real_curve(codec: Codec, photographs: dict[str, RGB], description: str) -> l
     rates = range(len(codec.bundle.lambdas))
     progress = tqdm(photographs.items(), desc=description, unit="image")
     rows = [measure_image(codec, name, image, rates) for name, image in progress]
-    bpp, psnr_db = np.array([[(row.bpp, row.psnr_db) for row in of_image] for of_image in rows]).transpose(2, 0, 1)
+    bpp, psnr_db = np.array([[(row.bpp, row.psnr_db) for row in image_rows] for image_rows in rows]).transpose(2, 0, 1)
     mse = 255**2 * 10 ** (-psnr_db / 10)
     means = (term.mean(axis=0).tolist() for term in (bpp, psnr_db, bpp + np.asarray(codec.bundle.lambdas) * mse))
     return [CurvePoint(*point) for point in zip(codec.bundle.lambdas, *means, strict=True)]

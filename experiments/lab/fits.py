@@ -30,7 +30,7 @@ SMOOTHED = 10
 
 
 class Fit(NamedTuple):
-    """K fitted pairs of quantizers, and what was seen on the way.
+    """K fitted pairs of quantizers, with the course of the fit.
 
     Attributes:
       quantizers: the stack of K.
@@ -46,7 +46,7 @@ class Fit(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What K pairs make of the crops held out: means, hard decisions, rates estimated."""
+    """K pairs on the crops held out: means with hard decisions and estimated rates."""
 
     bpp: Float[np.ndarray, " K"]
     psnr_db: Float[np.ndarray, " K"]
@@ -58,8 +58,8 @@ class Start(NamedTuple):
 
     Attributes:
       quantizers: a stack of K pairs.
-      origin: what decides them beside the anchor, as JSON holds it. Not their numbers, which change with the compiler's
-        flags.
+      origin: the settings that decide them beside the anchor, as JSON holds them. Not their numbers, which change with
+        the compiler's flags.
     """
 
     quantizers: Quantizers
@@ -67,7 +67,7 @@ class Start(NamedTuple):
 
 
 def batch_indices(count: int, batch_size: int, seed: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Which of `count` crops each batch is of, without end."""
+    """Draws the crops of each batch, out of `count`, without end."""
     rng = np.random.default_rng(seed)
     while True:
         yield rng.integers(count, size=batch_size)
@@ -167,7 +167,7 @@ def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: A
 
 
 def judge(anchor: Anchor, quantizers: Quantizers, lambdas: tuple[float, ...]) -> Judged:
-    """What K pairs make of the crops held out."""
+    """Measures K pairs on the crops held out, with hard decisions."""
     batches = np.array_split(np.arange(len(anchor.to_judge.pixels)), -(-len(anchor.to_judge.pixels) // 16))
     measured = [
         _measure(anchor.model, anchor.bundle.params, quantizers, jnp.asarray(lambdas), *anchor.to_judge.batch(index))

@@ -1,4 +1,4 @@
-"""What trained models and JPEG make of photographs that were held out: real streams, measured once and kept."""
+"""Trained models and JPEG on photographs that were held out: real streams, measured once and kept."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -14,7 +14,7 @@ def save_refitted(path: Path, anchor: Bundle, quantizers: Quantizers, lambdas: t
 
 
 def refitted(anchor: Bundle, quantizers: Quantizers, lambdas: tuple[float, ...]) -> Bundle:
-    """The same model as its file gives it back, so that what is measured is what would ship."""
+    """The same model, read back from a file: measurements are of the model that would ship."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_refitted(path, anchor, quantizers, lambdas)

@@ -1,19 +1,21 @@
-"""What the pictures of all experiments have in common: a light grid, names beside the marks, one way to a file."""
+"""Parts that all pictures share: a light grid, names beside the marks, one way to a file."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 SHOWN_ROW = 20
-"""The scale index, of a scale of 1.3 steps, whose staircase is drawn where rows differ."""
+"""The row of the scale table whose staircase is drawn if rows differ; its scale is 1.3 steps."""
 
 _SIZE = 9
 _HEIGHT = 1.25 * _SIZE
 _WIDTH = 0.56 * _SIZE
-"""Points that a line and a letter take, about."""
+"""The height of a line and the width of a letter in points, roughly."""
 
 _GAP = 8
 
@@ -51,13 +53,28 @@ def write_labels(axes: Axes, labels: list[Label]) -> None:
         )
 
 
-def light_grid(axes: Axes, which: str = "major") -> None:
-    """A grid that stays behind what it measures, in place of a box."""
-    axes.grid(color="0.93", which=which)
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def light_grid(axes: Axes) -> None:
+    """Draws a faint grid in place of a box."""
+    axes.grid(color="0.93")
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def plain_log_ticks(axis: Axis) -> None:
+    """Labels 1, 2 and 5 of each decade with plain numbers.
+
+    By default the powers on a short logarithmic axis overlap.
+    """
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:,g}")
+
+
 def save_picture(figure: Figure, path: Path) -> None:
-    """Writes a picture, as large as what is on it, and forgets it."""
+    """Writes a picture, cropped to its contents, and closes it."""
     figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)

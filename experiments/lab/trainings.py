@@ -4,8 +4,8 @@ Every training begins from one file but for its synthesis, and each later step i
 
 1. *hyperprior*: the KLT start, on which the hyperprior learns; once, for all models together.
 2. *synthesis*: the synthesis learns alone, the rest stays. A shallow one begins as the inverse KLT; a deep one, for
-   which there is no such start, begins at random, scaled to its latents, and these steps are there to teach it what
-   the others begin with.
+   which no such start exists, begins at random, scaled to its latents. These steps teach it the knowledge that the
+   others begin with.
 3. *everything* learns.
 4. *refit*: quantizers for a few λ, with the hyper synthesis in integers, as a codec's model has it.
 
@@ -47,15 +47,15 @@ CHECKPOINT_EVERY = 100
 """Steps between the checkpoints that a killed training goes on from."""
 
 KLT_PHOTOGRAPHS = 256
-"""How many photographs the KLT is taken of, about."""
+"""The KLT is computed from about this many photographs."""
 
 CALIBRATION_CROPS = 256
-"""How many crops the integers of the hyper synthesis are scaled by."""
+"""Crops that calibrate the integers of the hyper synthesis."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EqualTraining:
-    """What all models of an experiment have in common. The defaults fit two processor cores.
+    """The settings that all models of an experiment share. The defaults suit two processor cores.
 
     Attributes:
       folder: where trainings are kept.
@@ -130,7 +130,7 @@ class EqualTraining:
 
 @functools.cache
 def synthesis_flops(config: ModelConfig) -> float:
-    """What a synthesis costs per pixel, multiply and add counted apart; the analysis beside it does not matter."""
+    """Counts a synthesis' operations per pixel, multiply and add apart; the analysis beside it has no effect."""
     return complexity(dataclasses.replace(config, analysis="linear"))["synthesis"].flops
 
 
@@ -158,7 +158,7 @@ def with_width(config: ModelConfig, width: int) -> ModelConfig:
 
 
 def model_name(config: ModelConfig) -> str:
-    """What distinguishes a model from the others of its experiment: synthesis, widths, kernels."""
+    """Names a model after its synthesis, widths and kernels: the parts in which models of an experiment differ."""
     widths = () if config.synthesis == "jpeg_like" else dict.fromkeys(config.synthesis_channels)
     sizes = [*(f"n{width}" for width in widths), *(f"k{kernel}" for kernel in config.kernel_sizes)]
     return "_".join([config.synthesis, *sizes])
@@ -171,7 +171,7 @@ def training_photographs(images: Path, held_out: float, crop_size: int) -> data.
 
 
 def trained_model(training: EqualTraining, config: ModelConfig, images: Path) -> Path:
-    """The file of a trained and refitted model; what is not there yet is made."""
+    """The file of a trained and refitted model; it is trained first if it is not there."""
     folder = kept_path(training.folder, model_name(config), _origin(training, images, config))
 
     def model() -> Refitted:
@@ -204,7 +204,7 @@ def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.
 
 
 def _scaled_to_its_data(training: EqualTraining, params: dict, linear: CodecModel, photographs) -> dict:
-    """A deep synthesis at random, its first layer scaled to the latents and its last to the photographs' contrast.
+    """Scales a random deep synthesis: its first layer to the latents, its last to the photographs' contrast.
 
     Otherwise it would begin with images ten times too bright and too dark, and spend its steps on that.
     """

@@ -2,13 +2,13 @@
 
 Quantizers are fitted to the frozen anchor with every schedule of the inverse temperature β: `constant`, `linear` and
 `exponential` in the step, `gap` (β ← β + a · gap) and `stochastic_gap` (β drawn below a growing limit, the paper's).
-All see the same crops in the same order. Too soft, and the fit minimizes what no codec does; too hard, and thresholds
-get no gradient.
+All see the same crops in the same order. Too soft, and the fit minimizes an objective that
+no codec has; too hard, and thresholds get no gradient.
 
     python -m experiments.questions.annealing PHOTOGRAPHS
 
-writes results/annealing.csv, a row a schedule and step, results/annealing_end.csv, a row a schedule and λ with what
-the fitted quantizers make of crops held out, and results/annealing.png. Rates are estimated from the priors.
+writes results/annealing.csv, a row a schedule and step, results/annealing_end.csv, a row a schedule and λ with the
+objective on crops held out, and results/annealing.png. Rates are estimated from the priors.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from matplotlib.ticker import MaxNLocator
 
 from experiments.lab.anchors import Anchor, FitSettings, load_anchor
 from experiments.lab.command_line import run
@@ -39,11 +40,11 @@ STYLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
-      schedules: the first one is what the others are compared with.
+      schedules: the others are compared with the first one.
       inverse_temperatures: where β begins, in units of 1/step; the first is also drawn step by step.
       lambdas: the trade-offs, increasing.
     """
@@ -96,7 +97,7 @@ def fits_of(settings: Settings, anchor: Anchor) -> dict[tuple[str, float], Fit]:
 
 
 def end_points(settings: Settings, anchor: Anchor, fits: dict[tuple[str, float], Fit]) -> list[EndPoint]:
-    """What each fit is worth."""
+    """Judges each fit on the crops held out."""
     own = settings.refit_settings(lambdas=settings.lambdas)
     start = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)
     uniform = judge(anchor, start, settings.lambdas).objective
@@ -135,18 +136,22 @@ def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -
         end_axes.plot([point.rd_lambda for point in gains], values, style, marker="o", color=color, markersize=4)
         labels[end_axes].append(Label(gains[-1].rd_lambda, values[-1], name, color))
     lambdas = [point.rd_lambda for point in gains]
+    for axes in (beta_axes, gap_axes, loss_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     beta_axes.set(xlabel="step", ylabel="β, 1/step", yscale="log")
     gap_axes.set(xlabel="step", ylabel="mean |soft − hard| in steps", yscale="log")
     loss_axes.set(xlabel="step", ylabel=f"soft loss against that of {next(iter(own)).replace('_', ' ')}, in %")
     end_axes.set(xlabel="λ", ylabel="hard bpp + λ·MSE against uniform, in %", xscale="log")
     end_axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
     end_axes.minorticks_off()
-    for axes, title in zip(
-        labels,
-        ("The inverse temperature", "The gap", f"The loss that is minimized, means over {window} steps",
-         "The end: crops held out, hard decisions"),
-        strict=True,
-    ):  # fmt: skip
+    smoothed = f", means over {window} steps" if window > 1 else ""
+    titles = (
+        "The inverse temperature",
+        "The gap",
+        f"The loss that is minimized{smoothed}",
+        "The end: crops held out, hard decisions",
+    )
+    for axes, title in zip(labels, titles, strict=True):
         axes.set_title(title, fontsize=10)
         light_grid(axes)
         write_labels(axes, labels[axes])

@@ -1,8 +1,8 @@
-"""Do quantizers gain with other transforms and priors what they gain with ours?
+"""Does a refit gain as much with other transforms and priors as with ours?
 
-Small models are trained shortly, all with the same crops, steps and λ, and quantizers fitted to each. What is compared
-is not the models, which are far from their best, but what the fit makes of each: its bpp + λ·MSE against that of
-uniform quantizers with the step of each λ.
+Small models are trained shortly, all with the same crops, steps and λ, and quantizers fitted to each. The models are
+far from their best, so they are not compared. Compared are the gains of their fits: bpp + λ·MSE of fitted quantizers
+against that of uniform ones with the step of each λ.
 
 The default models vary one thing at a time: the analysis (`cnn`, `gdn`), the synthesis (`two_layer`, `jpeg_like`, the
 deep `cnn`, which begins at random where shallow ones begin as the inverse KLT), and the prior (with a hyper latent, or
@@ -43,7 +43,7 @@ STYLES = (("o-", "tab:blue"), ("s-", "black"), ("^--", "0.3"), ("v--", "0.5"), (
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common. `model` has no part in it.
+    """The settings of this question, beside those that all fits share; `model` has no effect.
 
     Attributes:
       images: a folder of photographs.
@@ -53,8 +53,8 @@ class Settings(FitSettings, Output):
       hyper_channels: of the hyper latent and its transforms.
       prior_steps: of the prior alone, on the KLT.
       training_steps: of everything.
-      rd_lambda: what the models are trained for.
-      lambdas: what quantizers are fitted to, increasing.
+      rd_lambda: the λ of the trainings.
+      lambdas: the λ of the fits, increasing.
     """
 
     images: tyro.conf.Positional[Path | None] = None
@@ -153,7 +153,7 @@ def trained(settings: Settings, name: str) -> Path:
 
 
 def points_of(settings: Settings, name: str) -> list[ArchitecturePoint]:
-    """What the fit makes of a model."""
+    """Compares fitted quantizers with uniform ones on a model."""
     anchor = load_anchor(settings, trained(settings, name))
     own = settings.refit_settings(lambdas=settings.lambdas)
     uniform = start_quantizers(anchor.bundle.config, own, anchor.bundle.rd_lambda)

@@ -1,10 +1,10 @@
-"""What can so many latent channels hold of a photograph, before any quantization?
+"""How much of a photograph can a number of latent channels hold, before any quantization?
 
     python -m experiments.questions.channel_ceiling PHOTOGRAPHS
 
-A linear codec's channels are the principal axes of 16×16×3 patches, and so is what a training begins with (the KLT
-start). The axes are those of the photographs to train on; what is measured is the PSNR of the photographs held out,
-projected onto the first axes. Writes results/channel_ceiling.csv, a row a photograph and number of channels, and
+A linear codec's channels are the principal axes of 16×16×3 patches, and trainings begin with them (the KLT start).
+The axes are those of the photographs to train on; the PSNR is that of the photographs held out, projected onto the
+first axes. Writes results/channel_ceiling.csv, a row a photograph and number of channels, and
 results/channel_ceiling.png.
 """
 
@@ -27,12 +27,12 @@ from lic_jax.training.data import load_folder
 from lic_jax.training.klt import PATCH, principal_axes
 
 EVERY = 8
-"""The axes are those of one photograph in so many."""
+"""The axes are computed from every eighth photograph."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to measure and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out.
@@ -75,7 +75,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes.plot(channels, third.mean(axis=1), style, color="0.45", label=f"the {name} third")
     axes.plot(channels, sorted_psnr.mean(axis=1), "o-", color="tab:blue", label="all photographs held out")
     axes.set(xlabel="channels", ylabel="PSNR in dB, mean over photographs", xticks=channels)
-    axes.set_title("What so many principal axes of 16×16×3 pixels hold", fontsize=10)
+    axes.set_title("Photographs projected onto the first principal axes of 16×16×3 pixels", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     light_grid(axes)
     save_picture(figure, path)
@@ -93,9 +93,9 @@ def main(settings: Settings) -> None:
     draw(rows, answer.path("channel_ceiling.png"))
     print("channels  PSNR dB: all, and by thirds from the busiest on")
     for count in settings.channels:
-        of_count = sorted(row.psnr_db for row in rows if row.channels == count)
-        thirds = "  ".join(f"{np.mean(third):5.1f}" for third in np.array_split(of_count, 3))
-        print(f"{count:8}  {np.mean(of_count):5.1f}   {thirds}")
+        own = sorted(row.psnr_db for row in rows if row.channels == count)
+        thirds = "  ".join(f"{np.mean(third):5.1f}" for third in np.array_split(own, 3))
+        print(f"{count:8}  {np.mean(own):5.1f}   {thirds}")
     print(answer)
 
 

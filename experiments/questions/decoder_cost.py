@@ -8,14 +8,14 @@ deep ones begin at random, and the training is short. Published models, trained 
     python -m experiments.questions.decoder_cost PHOTOGRAPHS
     python -m experiments.questions.decoder_cost PHOTOGRAPHS --published published_rd.csv
 
-writes results/decoder_cost.csv, a row a codec and rate, and results/decoder_cost.png. What a codec reaches is its best
+writes results/decoder_cost.csv, a row a codec and rate, and results/decoder_cost.png. Each codec is judged by its best
 bpp + λ·MSE at the λ of the training, against that of JPEG on the same photographs: ours against Pillow's 4:4:4 on
 photographs held out of the folder, all of them real files; published ones against the JPEG of their own table, on
 Kodak. The two groups compare in order of magnitude, not in percent. The CSV also has BD-rates, where they are defined.
 
 FLOPs are those of decoding, synthesis and hyper synthesis, multiply and add counted apart; the CSV also has those of
 the synthesis by itself. All published codecs are counted with the hyper synthesis of the published shallow ones; ELIC
-decodes with a context model besides, one reason of what it gains, which is not counted.
+decodes with a context model besides, which is one reason of its gain and is not counted.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ import tyro
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of, cost_against
 from experiments.lab.measurements import jpeg_points, measured_models
-from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
+from experiments.lab.pictures import Label, light_grid, plain_log_ticks, save_picture, write_labels
 from experiments.lab.provenance import Answer, Output
 from experiments.lab.published import published_curves
 from experiments.lab.trainings import EqualTraining, model_name, narrowed, synthesis_flops
@@ -52,13 +52,13 @@ PUBLISHED_REFERENCE = "JPEG"
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to compare and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
       published: a CSV of published rate–distortion points to draw beside ours.
       deep: deep syntheses and their cost in multiples of the two-layer's.
-      training: what all models have in common.
+      training: the settings that all models share.
     """
 
     images: tyro.conf.Positional[Path]
@@ -155,6 +155,7 @@ def draw(rows: list[CostPoint], path: Path, rd_lambda: float, caption: str) -> N
     axes.set(xscale="log", xlabel="decoding, FLOPs per pixel (multiply and add counted apart)")
     if costs:
         axes.set_xlim(min(costs) / 1.5, max(costs) * 9)
+    plain_log_ticks(axes.xaxis)
     write_labels(axes, labels)
     axes.set(ylabel=f"bpp + {rd_lambda:g}·MSE, against JPEG's in %")
     axes.set_title(caption, fontsize=9)

@@ -6,7 +6,7 @@ Two ways: seven models, each trained for its rate; or one model, trained once, w
 - *Operations* are counted from the layers, multiply and add apart, and stand for energy. A training step is three
   passes, one forward, one backward for values and one for weights; a step of a refit is one pass of the analyses, and
   for each rate two of the syntheses, whose weights learn nothing.
-- *Processor seconds* are measured on a few steps, over all cores, and multiplied by the steps: they count what the
+- *Processor seconds* are measured on a few steps, over all cores, and multiplied by the steps: they include what
   operations leave out, the quantizers and priors above all.
 
     python -m experiments.questions.deployment_cost PHOTOGRAPHS
@@ -43,7 +43,7 @@ from lic_jax.zoo.weights import flatten, load_weights
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to count and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
@@ -78,7 +78,7 @@ class Quantity(NamedTuple):
 
 
 def array_bytes(settings: Settings) -> tuple[int, int, float]:
-    """What the shipped file's arrays take: (all weights, the receiver's, both quantizers of one rate)."""
+    """Bytes of the shipped file's arrays: (all weights, the receiver's, both quantizers of one rate)."""
     tree, _ = load_weights(shipped.path_of(settings.model))
     bytes_of = lambda part: sum(leaf.nbytes for leaf in flatten(part).values())
     rates = len(tree["quantizers"]["latent"]["spacings"])
@@ -115,12 +115,12 @@ def processor_seconds(settings: Settings, anchor: Anchor) -> tuple[float, float]
     rng = np.random.default_rng(settings.seed)
     random = jax.tree.map(lambda leaf: 0.01 * rng.normal(size=leaf.shape).astype(np.float32), untrained)
     state = begin_stage(stage, jax.tree.map(jnp.asarray, {**bundle.params, "hyper_synthesis": random}))
-    of_training = _seconds_a_step(train, state, pixels, settings.timed_steps)
+    training_step_s = _seconds_a_step(train, state, pixels, settings.timed_steps)
     fit = settings.refit_settings(lambdas=settings.lambdas, steps=settings.refit_steps)
     process = refit(anchor.model, bundle.params, fit, bundle.rd_lambda)
     step = jax.jit(lambda state, pixels: process.update(state, pixels)[0])
-    of_refit = _seconds_a_step(step, process.init(), pixels, settings.timed_steps)
-    return of_training * settings.training_steps, of_refit * settings.refit_steps
+    refit_step_s = _seconds_a_step(step, process.init(), pixels, settings.timed_steps)
+    return training_step_s * settings.training_steps, refit_step_s * settings.refit_steps
 
 
 def _seconds_a_step(step: Callable, state, pixels, count: int) -> float:

@@ -1,9 +1,9 @@
-"""Do quantizers that were fitted to photographs serve other images, and what does fitting them anew gain?
+"""Do quantizers that were fitted to photographs serve other images, or is it worth fitting them anew?
 
 The anchor, trained on photographs, stays. Its quantizers are fitted to photographs and, one kind after the other, to
 that kind: medical, astronomy, text and texture, as scikit-image ships them (the left half of each image is fitted to,
 the right half compressed), and the photographs themselves with noise, blurred, or damaged by JPEG (some fitted to,
-others compressed). Damage is part of the image here: a codec is asked for what it was given.
+others compressed). Damage is part of the image here: a codec has to keep it.
 
     python -m experiments.questions.domains PHOTOGRAPHS
 
@@ -39,12 +39,12 @@ KINDS = {
     "text": ("page.png", "text.png"),
     "texture": ("brick.png", "grass.png", "gravel.png"),
 }
-"""Files inside the scikit-image package, by what they show."""
+"""Files inside the scikit-image package, by their subject."""
 
 PHOTOGRAPHS = "photographs"
 
 LARGEST_SIDE = 512
-"""What is compressed of an image, at most: its upper left."""
+"""The largest side of an image that is compressed; larger images keep their upper left."""
 
 
 def noisy(image: RGB, deviation: float = 10.0) -> RGB:
@@ -68,7 +68,7 @@ DAMAGES: dict[str, Callable[[RGB], RGB]] = {"noisy": noisy, "blurred": blurred, 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
@@ -136,10 +136,10 @@ def codec_for(settings: Settings, anchor: Anchor, kind: str, to_fit: dict[str, R
 
 def points_of(settings: Settings, anchor: Anchor, domains: dict[str, Domain]) -> list[DomainPoint]:
     """All rows: each kind with the photographs' quantizers, and with its own."""
-    of_photographs = codec_for(settings, anchor, PHOTOGRAPHS, domains[PHOTOGRAPHS].to_fit)
+    photographs_codec = codec_for(settings, anchor, PHOTOGRAPHS, domains[PHOTOGRAPHS].to_fit)
     rows = []
     for kind, domain in domains.items():
-        codecs = {PHOTOGRAPHS: of_photographs}
+        codecs = {PHOTOGRAPHS: photographs_codec}
         if kind != PHOTOGRAPHS:
             codecs["own"] = codec_for(settings, anchor, kind, domain.to_fit)
         reference = jpeg_curve(domain.to_compress)
@@ -159,29 +159,29 @@ def jpeg_curve(images: dict[str, RGB]) -> list[Point]:
 
 def draw(rows: list[DomainPoint], path: Path) -> None:
     """Both BD-rates by kind."""
-    figure, (of_jpeg, of_gain) = plt.subplots(1, 2, figsize=(11.4, 4.4), sharey=True, gridspec_kw={"wspace": 0.08})
+    figure, (jpeg_axes, gain_axes) = plt.subplots(1, 2, figsize=(11.4, 4.4), sharey=True, gridspec_kw={"wspace": 0.08})
     kinds = list(dict.fromkeys(row.domain for row in rows))
     for place, kind in enumerate(reversed(kinds)):
         for quantizers, face in ((PHOTOGRAPHS, "white"), ("own", "tab:blue")):
             own = [row for row in rows if (row.domain, row.quantizers) == (kind, quantizers)]
             if own:
-                of_jpeg.plot(own[0].against_jpeg_percent, place, "o", color="tab:blue", markerfacecolor=face)
+                jpeg_axes.plot(own[0].against_jpeg_percent, place, "o", color="tab:blue", markerfacecolor=face)
             if own and quantizers == "own":
                 gain = own[0].gain_percent
-                of_gain.barh(place, gain, 0.5, color="tab:blue")
+                gain_axes.barh(place, gain, 0.5, color="tab:blue")
                 side = -1 if gain < 0 else 1
-                of_gain.annotate(f"{gain:+.1f} %", (gain, place), (5 * side, 0), textcoords="offset points",
+                gain_axes.annotate(f"{gain:+.1f} %", (gain, place), (5 * side, 0), textcoords="offset points",
                                  va="center", ha="right" if gain < 0 else "left", fontsize=9)  # fmt: skip
-    for axes in (of_jpeg, of_gain):
+    for axes in (jpeg_axes, gain_axes):
         axes.axvline(0, color="0.6", linewidth=1)
         light_grid(axes)
         axes.set_axisbelow(True)
         axes.margins(x=0.2)
-    of_jpeg.set_yticks(range(len(kinds)), reversed(kinds))
-    of_jpeg.set(xlabel="BD-rate against JPEG 4:4:4 in % (real files)")
-    of_jpeg.set_title("Quantizers of photographs (hollow) and the kind's own (filled)", fontsize=10)
-    of_gain.set(xlabel="BD-rate of its own quantizers against those of photographs, in %")
-    of_gain.set_title("What fitting the quantizers alone to a kind gains", fontsize=10)
+    jpeg_axes.set_yticks(range(len(kinds)), reversed(kinds))
+    jpeg_axes.set(xlabel="BD-rate against JPEG 4:4:4 in % (real files)")
+    jpeg_axes.set_title("Quantizers of photographs (hollow) and the kind's own (filled)", fontsize=10)
+    gain_axes.set(xlabel="BD-rate of its own quantizers against those of photographs, in %")
+    gain_axes.set_title("What fitting the quantizers alone to a kind gains", fontsize=10)
     save_picture(figure, path)
 
 

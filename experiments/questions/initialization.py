@@ -2,10 +2,10 @@
 
 The same fit, from five starts:
 
-- *uniform*: the uniform quantizer whose step is right for λ at high rate; what `lic refit` does.
-- *neighbour*: the quantizers fitted to 2λ, as they are.
+- *uniform*: the uniform quantizer whose step is right for λ at high rate, as in `lic refit`.
+- *neighbour*: the quantizers fitted to 2λ, unchanged.
 - *neighbour, scaled*: the same, all their lengths times √2.
-- *one for all*: what a fit to one λ in the middle of all made of its uniform start, made of the start for each λ.
+- *one for all*: a fit to one λ in the middle of all changed its uniform start; each λ's start is changed alike.
 - *Lloyd–Max*: the entropy-constrained optimum for a Laplacian source, in closed form but for two scalar equations
   (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables"): uniform cells, a wider
   one about zero, levels towards zero. The Laplacian is the one with the residuals' mean excess over half a step.
@@ -49,7 +49,7 @@ STYLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
@@ -182,7 +182,7 @@ def starts_of(settings: Settings, anchor: Anchor) -> dict[str, Start]:
 
 
 def draw(rows: list[StartPoint], steps: tuple[int, int], path: Path) -> None:
-    """What each start is worth before, after a short and after a whole fit, a panel a λ."""
+    """Draws each start's objective before, after a short and after a whole fit, a panel a λ."""
     lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
     figure, all_axes = plt.subplots(1, len(lambdas), figsize=(4 * len(lambdas), 4.2), gridspec_kw={"wspace": 1.0})
     for axes, rd_lambda in zip(np.atleast_1d(all_axes), lambdas, strict=True):

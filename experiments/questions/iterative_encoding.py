@@ -1,7 +1,7 @@
 """What does a sender gain by thinking longer? Rate–distortion and time, from one shot to thousands of steps.
 
-Every search of `lic_jax.encoding` starts from the same analysis, and its streams are decoded by the same decoder; what
-is compared are real files.
+Every search of `lic_jax.encoding` starts from the same analysis, and its streams are decoded by the same decoder; real
+files are compared.
 
     python -m experiments.questions.iterative_encoding PHOTOGRAPHS
     python -m experiments.questions.iterative_encoding PHOTOGRAPHS --published published_rd.csv
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path, pixels_digest
-from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.pictures import counted, light_grid, plain_log_ticks, save_picture
 from experiments.lab.provenance import Answer, Output
 from experiments.lab.published import published_curves
 from lic_jax.codec.codec import Codec, load
@@ -51,12 +51,12 @@ PUBLISHED = "shallow-ntc two-layer synthesis"
 PUBLISHED_SGA = "shallow-ntc two-layer synthesis + SGA"
 
 TIMED = 30
-"""So many iterations are timed as they are."""
+"""Searches of at most this many iterations are timed whole."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to measure and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs.
@@ -65,8 +65,8 @@ class Settings(Output):
       crop: side of the central square that is coded; the whole photograph if 0.
       rates: at least four, for a BD-rate; by default the fitted ones.
       rounding, refinement, sga: the iterations of each search.
-      uniform: whether uniform quantizers, with the step of each rate's λ, stand in for the fitted ones: what a search
-        gains over plain rounding.
+      uniform: replaces the fitted quantizers by uniform ones with the step of each rate's λ, to see what searches gain
+        over plain rounding.
       published: a CSV of published rate–distortion points.
       folder: where measurements are kept.
     """
@@ -183,10 +183,10 @@ def compress(codec: Codec, image: RGB, search: Search, rate: float) -> bytes:
 
 
 def seconds_of(codec: Codec, image: RGB, method: str, counts: Sequence[int], rate: float) -> dict[Search, float]:
-    """How long an image takes, all of encoding, warm, with each number of a method's iterations.
+    """Times the whole encoding of an image, warm, for each number of a method's iterations.
 
-    More than `TIMED` of them, which all take the same, are told from the time of twice so many: nobody waits for
-    thousands, and all times are of one moment, whenever the rest was measured.
+    Iterations take equally long, so the time of more than `TIMED` of them is extrapolated from `TIMED` and twice as
+    many: nobody waits for thousands, and all times are measured in one go.
     """
 
     def timed(iterations: int) -> float:
@@ -208,7 +208,7 @@ def seconds_of(codec: Codec, image: RGB, method: str, counts: Sequence[int], rat
 
 def rows_of(curves: dict[Search, list[list[Measurement]]], seconds: dict[Search, float]) -> list[Row]:
     """Means over the images of each search, [image][rate], its seconds and its BD-rate."""
-    means = {search: np.mean(np.array(of_search), axis=0) for search, of_search in curves.items()}
+    means = {search: np.mean(np.array(images), axis=0) for search, images in curves.items()}
     reference = means[Search(ONE_SHOT, 0)]
     rows = []
     for search, curve in means.items():
@@ -243,18 +243,18 @@ STYLES = {ONE_SHOT: ("s", "0.35"), "rounding": ("^", "0.35"), "refinement": ("D"
 
 def draw(rows: list[Row], path: Path, published: tuple[Curve, Curve] | None, caption: str) -> None:
     """The gain over the time, and the curves."""
-    figure, (of_gain, of_curves) = plt.subplots(1, 2, figsize=(12.4, 4.8), gridspec_kw={"wspace": 0.2})
-    _draw_gains(of_gain, rows, published)
-    _draw_curves(of_curves, rows, published)
-    of_gain.set_title(caption, fontsize=10)
+    figure, (gain_axes, curve_axes) = plt.subplots(1, 2, figsize=(12.4, 4.8), gridspec_kw={"wspace": 0.2})
+    _draw_gains(gain_axes, rows, published)
+    _draw_curves(curve_axes, rows, published)
+    gain_axes.set_title(caption, fontsize=10)
     save_picture(figure, path)
 
 
 def _draw_gains(axes: Axes, rows: list[Row], published: tuple[Curve, Curve] | None) -> None:
     """BD-rate against the seconds an image takes, a line a method."""
-    for method, of_method in itertools.groupby(rows, key=lambda row: row.method):
+    for method, own in itertools.groupby(rows, key=lambda row: row.method):
         marker, color = STYLES[method]
-        own = list(of_method)
+        own = list(own)
         points = {row.iterations: row.bd_rate_percent for row in own}
         seconds = list({row.iterations: row.encode_s for row in own}.values())
         axes.plot(seconds, list(points.values()), marker=marker, color=color, linewidth=1.6)
@@ -273,6 +273,7 @@ def _draw_gains(axes: Axes, rows: list[Row], published: tuple[Curve, Curve] | No
             xycoords=("axes fraction", "data"), fontsize=8, color="tab:orange",
         )  # fmt: skip
     axes.set(xscale="log", xlabel="seconds to encode an image", ylabel="BD-rate against one shot in %")
+    plain_log_ticks(axes.xaxis)
     axes.margins(x=0.2, y=0.12)
     light_grid(axes)
 
@@ -307,12 +308,17 @@ def main(settings: Settings) -> None:
             curves[search].append([measured(settings, codec, name, image, search, rate) for rate in rates])
     first, middle = next(iter(images.values())), rates[len(rates) // 2]
     seconds: dict[Search, float] = {}
-    for method, of_method in itertools.groupby(tqdm(curves, desc="times"), key=lambda search: search.method):
-        seconds |= seconds_of(codec, first, method, [search.iterations for search in of_method], middle)
+    for method, own in itertools.groupby(tqdm(curves, desc="times"), key=lambda search: search.method):
+        seconds |= seconds_of(codec, first, method, [search.iterations for search in own], middle)
     rows = rows_of(curves, seconds)
     answer.write("iterative_encoding.csv", rows)
-    what = f"{len(images)} photographs" + (f", crops of {settings.crop} pixels" if settings.crop else "")
-    draw(rows, answer.path("iterative_encoding.png"), published, f"{what}: real files at {len(rates)} rates")
+    subject = counted(len(images), "photograph") + (f", crops of {settings.crop} pixels" if settings.crop else "")
+    draw(
+        rows,
+        answer.path("iterative_encoding.png"),
+        published,
+        f"{subject}: real files at {counted(len(rates), 'rate')}",
+    )
     print("search               BD-rate %  objective %  seconds an image")
     one_shot = [row for row in rows if row.method == ONE_SHOT]
     for search in curves:

@@ -2,7 +2,7 @@
 
 One transposed convolution with stride 16 makes the image. Kernel 16 tiles it, as JPEG's inverse transform does; a
 larger one lets blocks overlap. Everything else is trained equally (`experiments.lab.trainings`), from the same inverse
-KLT in the central 16×16 taps: what lies outside begins at zero, and a short training fills it only in part.
+KLT in the central 16×16 taps: the taps outside begin at zero, and a short training fills them only in part.
 
     python -m experiments.questions.kernel_size PHOTOGRAPHS
 
@@ -31,12 +31,12 @@ from lic_jax.evaluation.metrics import blockiness
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to compare and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
       kernels: the sizes; the first is the one that the others are compared with.
-      training: what all models have in common.
+      training: the settings that all models share.
     """
 
     images: tyro.conf.Positional[Path]
@@ -80,38 +80,38 @@ def rows_of(curves: dict[int, list[MeasuredPoint]], photographs_blockiness: floa
 
 def draw(rows: list[KernelPoint], path: Path) -> None:
     """Rate–distortion and blockiness against the kernel's size."""
-    figure, (of_rate, of_blocks) = plt.subplots(1, 2, figsize=(10.4, 4.2), gridspec_kw={"wspace": 0.28})
+    figure, (rate_axes, blocks_axes) = plt.subplots(1, 2, figsize=(10.4, 4.2), gridspec_kw={"wspace": 0.28})
     kernels = list(dict.fromkeys(row.kernel for row in rows))
     by_kernel = {row.kernel: row for row in rows}
     rates = [by_kernel[kernel].bd_rate_percent for kernel in kernels]
-    of_rate.plot(kernels, rates, "o-", color="tab:blue", linewidth=1.8)
+    rate_axes.plot(kernels, rates, "o-", color="tab:blue", linewidth=1.8)
     for kernel, rate in zip(kernels, rates, strict=True):
         flops = f"{by_kernel[kernel].synthesis_flops:,.0f}"
-        of_rate.annotate(flops, (kernel, rate), (6, 6), textcoords="offset points", fontsize=8, color="0.35")
-    of_rate.axhline(0, color="0.8", linewidth=1)
-    of_rate.set(ylabel=f"BD-rate against kernel {kernels[0]} in % (file sizes)")
-    of_rate.set_title("Rate at equal PSNR; the numbers are FLOPs per pixel", fontsize=10)
+        rate_axes.annotate(flops, (kernel, rate), (6, 6), textcoords="offset points", fontsize=8, color="0.35")
+    rate_axes.axhline(0, color="0.8", linewidth=1)
+    rate_axes.set(ylabel=f"BD-rate against kernel {kernels[0]} in % (file sizes)")
+    rate_axes.set_title("Rate at equal PSNR; the numbers are FLOPs per pixel", fontsize=10)
 
     lambdas = list(dict.fromkeys(row.rd_lambda for row in rows))
     labels = []
     for rd_lambda, grey in zip(lambdas, np.linspace(0, 0.6, len(lambdas)), strict=True):
         curve = [row for row in rows if row.rd_lambda == rd_lambda]
-        of_blocks.plot([row.kernel for row in curve], [row.blockiness for row in curve], "o-", color=str(grey))
+        blocks_axes.plot([row.kernel for row in curve], [row.blockiness for row in curve], "o-", color=str(grey))
         text = f"{np.mean([row.bpp for row in curve]):.2f} bpp"
         labels.append(Label(kernels[-1], curve[-1].blockiness, text, str(grey)))
     photographs = rows[0].photographs_blockiness
-    of_blocks.axhline(photographs, color="tab:blue", linestyle=":")
-    of_blocks.annotate(
+    blocks_axes.axhline(photographs, color="tab:blue", linestyle=":")
+    blocks_axes.annotate(
         "the photographs themselves", (kernels[0], photographs), (0, -3), textcoords="offset points", va="top",
         fontsize=9, color="tab:blue",
     )  # fmt: skip
-    of_blocks.set(ylabel="difference across the 16-pixel grid ÷ elsewhere")
-    of_blocks.set_title("Blockiness of the decoded photographs", fontsize=10)
-    for axes in (of_rate, of_blocks):
+    blocks_axes.set(ylabel="difference across the 16-pixel grid ÷ elsewhere")
+    blocks_axes.set_title("Blockiness of the decoded photographs", fontsize=10)
+    for axes in (rate_axes, blocks_axes):
         axes.set(xlabel="kernel size in pixels (stride 16)", xticks=kernels)
         axes.margins(x=0.16, y=0.12)
         light_grid(axes)
-    write_labels(of_blocks, labels)
+    write_labels(blocks_axes, labels)
     save_picture(figure, path)
 
 

@@ -31,7 +31,7 @@ from lic_jax.zoo.bundle import Bundle
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Output):
-    """What to compress, how, and where to write.
+    """The settings of this question.
 
     Attributes:
       photograph: an image; a part of scikit-image's coffee cup if none is given.
@@ -69,7 +69,7 @@ def curve_of(codec: Codec, image: RGB, points: int) -> list[MeasuredRow]:
 
 
 def fill(codec: Codec, image: RGB, max_bytes: int) -> tuple[FilledStream, RGB]:
-    """The largest stream that fits, and what its receiver sees."""
+    """The largest stream that fits, and the image that its receiver sees."""
     data = codec.compress(image, max_bytes=max_bytes)
     decoded = codec.decompress(data)
     rate = container.unpack(data).rate_units / RATE_UNITS
@@ -111,7 +111,7 @@ def plot_curve(rows: Sequence[MeasuredRow], streams: Sequence[FilledStream], ima
 
 
 def plot_pictures(image: RGB, decoded: Sequence[RGB], streams: Sequence[FilledStream]) -> Figure:
-    """The photograph and what receivers of the streams see."""
+    """The photograph beside the images that receivers of the streams see."""
     figure, all_axes = plt.subplots(1, 1 + len(decoded), figsize=(3 * (1 + len(decoded)), 3.4), layout="constrained")
     titles = ["original"] + [f"{stream.bytes:,} of {stream.max_bytes:,} bytes" for stream in streams]
     for axes, picture, title in zip(all_axes, [image, *decoded], titles, strict=True):

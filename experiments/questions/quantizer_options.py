@@ -2,11 +2,11 @@
 
     python -m experiments.questions.quantizer_options PHOTOGRAPHS
 
-Quantizers are fitted to a model's frozen weights once plainly and once for each option, with the same
-crops and steps and from the same start, and measured by real streams of photographs that are held out of the folder.
-Writes results/quantizer_options.csv, a row an option and λ, and results/quantizer_options.png. A fit whose model lies
-in `--folder` is not made again, so the same command goes on where it was; `--steps` and its like scale it up. So short
-a fit has not converged: what it tells apart are options that learn soon.
+Quantizers are fitted to a model's frozen weights once plainly and once for each option, with the same crops and steps
+and from the same start, and measured by real streams of photographs that are held out of the folder. Writes
+results/quantizer_options.csv, a row an option and λ, and results/quantizer_options.png. Fitted models are kept in
+`--folder`: killed, the same command goes on from there. `--steps` and its like scale it up. The default's short fit has
+not converged: it favours options that learn soon.
 """
 
 import dataclasses
@@ -54,14 +54,14 @@ OPTIONS = {
     "126 components for y": {"latent_components": 126},
     "62 components for z": {"hyper_components": 62},
 }
-"""What each option changes of the plain fit, which is that of the paper."""
+"""The settings that each option changes; the plain fit is that of the paper."""
 
 SHIPPED = "rows, z kept, symmetric"
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to compare and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
@@ -172,7 +172,7 @@ def compared(points: list[OptionPoint], plain: list[OptionPoint]) -> list[Option
 
 
 def draw(rows: list[OptionPoint], path: Path) -> None:
-    """By how much each option changes bpp + λ·MSE, a line an option; what ships in blue."""
+    """Draws the change of bpp + λ·MSE, a line an option; the shipped option is blue."""
     figure, axes = plt.subplots(figsize=(6.5, 4.6))
     options = [option for option in dict.fromkeys(row.option for row in rows) if option != PLAIN]
     styles = itertools.cycle([(shade, marker) for marker in "os^" for shade in ("0", "0.35", "0.6")])

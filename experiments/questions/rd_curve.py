@@ -7,8 +7,8 @@ distortion, beside JPEG and WebP.
     python -m experiments.questions.rd_curve                     # the sample photographs of scikit-image
     python -m experiments.questions.rd_curve --images photos/    # your own
 
-The quantizers are fitted to crops of the photographs that are then compressed: what an owner of many photographs would
-do. `lic evaluate` measures the shipped quantizers, which have seen none of them.
+The quantizers are fitted to crops of the photographs that are then compressed, as the owner of many photographs would.
+`lic evaluate` measures the shipped quantizers, which have seen none of them.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
+from experiments.lab.pictures import counted
 from experiments.lab.provenance import Answer, Output
 from experiments.lab.samples import sample_photographs
 from lic_jax.codec.codec import Codec
@@ -37,7 +38,7 @@ CROP = 128
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Output):
-    """What to fit and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; the samples of scikit-image if none is given.
@@ -112,7 +113,7 @@ def our_curve(settings: Settings, bundle: Bundle, photographs: dict[str, RGB]) -
 
 
 def table(points: list[CodecPoint]) -> str:
-    """Our rates with what each gives."""
+    """Our rates as text, with the size and quality of each."""
     lines = [f"{'rate':>5}  {'kind':12}  {'bpp':>6}  {'PSNR dB':>7}  {'MS-SSIM':>7}"]
     for point in points:
         if point.codec == "lic_jax":
@@ -134,7 +135,7 @@ def main(settings: Settings) -> None:
     bundle = fit(settings, photographs)
     points = our_curve(settings, bundle, photographs) + reference_curves(photographs)
     answer.write("curve.csv", points)
-    draw_curves(points, answer.path("curve.png"), f"{len(photographs)} photographs: one model, every rate")
+    draw_curves(points, answer.path("curve.png"), f"{counted(len(photographs), 'photograph')}: one model, every rate")
     print(table(points))
     print_bd_rates(points)
     print(answer)

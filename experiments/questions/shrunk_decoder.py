@@ -4,9 +4,9 @@ The shallow one is `two_layer`. The deep one, `cnn`, has four transposed convolu
 of the one width that brings its cost to the shallow one's, counted by `lic_jax.evaluation.complexity`; wider ones may
 stand beside it. All are trained equally (`experiments.lab.trainings`): same analysis, same crops, same steps.
 
-What cannot be equal is the start: the two-layer synthesis begins as the inverse KLT, a deep one at random. The steps
-in which each synthesis learns alone are meant to make up for that; what they leave is part of the answer, and a
-longer training (`--synthesis-steps`, `--steps`) may answer differently.
+Only the start cannot be equal: the two-layer synthesis begins as the inverse KLT, a deep one at random. The steps in
+which each synthesis learns alone are meant to make up for that; the rest of the gap is part of the answer, and a longer
+training (`--synthesis-steps`, `--steps`) may answer differently.
 
     python -m experiments.questions.shrunk_decoder PHOTOGRAPHS
 
@@ -34,14 +34,14 @@ STYLES = (("o-", "tab:blue"), ("s--", "black"), ("^--", "0.4"), ("v--", "0.6"))
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to compare and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out and measured.
       deep: the deep synthesis: "cnn", "gdn" or "elic".
-      budgets: what the deep ones may cost, in multiples of the shallow one's cost.
+      budgets: the cost that each deep one may have, in multiples of the shallow one's.
       hidden_channels: of the shallow one.
-      training: what all models have in common.
+      training: the settings that all models share.
     """
 
     images: tyro.conf.Positional[Path]

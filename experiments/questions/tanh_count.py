@@ -5,7 +5,7 @@ judged on crops held out. T is the latent's; the hyper latent keeps its own. A q
 the largest latents, whose error is then seen; one of many costs bytes, which a model stores for every rate.
 
 All begin as `lic refit` does: uniform, with the step that λ asks for, and tails stretched towards the largest latents
-as far as so many components go. A short fit ends near its start, so few components are judged as this start has them.
+as far as T components go. A short fit ends near its start, so quantizers of few components are judged with these tails.
 
     python -m experiments.questions.tanh_count PHOTOGRAPHS
 
@@ -42,16 +42,16 @@ from lic_jax.training.settings import check_counts
 from lic_jax.zoo.quantizer_arrays import stack, stack_rows
 
 FAR = 1500.0
-"""Beyond every latent, and within what a stored quantizer may reach."""
+"""A value beyond every latent, and within the reach of a stored quantizer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
-      counts: T of the latent's quantizer, even and increasing; the last one is what the others are compared with.
+      counts: T of the latent's quantizer, even and increasing; the others are compared with the last one.
       lambdas: the trade-offs, increasing.
       seeds: how many fits of each, which differ in the crops that they draw.
     """
@@ -135,7 +135,7 @@ def fit_count(settings: Settings, anchor: Anchor, components: int, seed: int = 0
 
 
 def judge_count(settings: Settings, anchor: Anchor, quantizers: Quantizers) -> Judged:
-    """What quantizers make of the crops held out."""
+    """Measures quantizers on the crops held out."""
     quantizers = quantizers.replace(latent=padded(quantizers.latent, max(settings.counts)))
     return judge(anchor, quantizers, settings.lambdas)
 
@@ -174,7 +174,7 @@ def steps_of(settings: Settings, anchor: Anchor, components: int) -> list[Step]:
         for rd_lambda, quantizer in zip(settings.lambdas, in_fixed_point(pairs)[0], strict=True):
             shown = quantizer.at_row(SHOWN_ROW) if isinstance(quantizer, FixedPointRows) else quantizer
             numbers = zip((shown.thresholds * UNIT).tolist(), (shown.spacings * UNIT).tolist(), strict=True)
-            steps += [Step(components, rd_lambda, is_fitted, *of_component) for of_component in numbers]
+            steps += [Step(components, rd_lambda, is_fitted, *component) for component in numbers]
     return steps
 
 
@@ -186,7 +186,7 @@ def staircase(steps: list[Step], components: int, rd_lambda: float, fitted: int 
 
 def plot_counts(points: list[CountPoint]) -> Figure:
     """The objective over the count, against the largest count's, and the bytes; the band is of all seeds."""
-    figure, (of_objective, of_bytes) = plt.subplots(1, 2, figsize=(12.5, 4.2), gridspec_kw={"wspace": 0.75})
+    figure, (objective_axes, bytes_axes) = plt.subplots(1, 2, figsize=(12.5, 4.2), gridspec_kw={"wspace": 0.75})
     counts = sorted({point.components for point in points})
     lambdas = sorted({point.rd_lambda for point in points})
     labels = []
@@ -195,12 +195,14 @@ def plot_counts(points: list[CountPoint]) -> Figure:
             own = [[p for p in points if (p.components, p.rd_lambda) == (count, rd_lambda)] for count in counts]
             values = np.array([[getattr(point, column) for point in row] for row in own])
             excess = 100 * (values / np.mean([point.objective for point in own[-1]]) - 1)
-            of_objective.fill_between(counts, excess.min(axis=1), excess.max(axis=1), color=str(grey), alpha=0.25, lw=0)
-            of_objective.plot(counts, excess.mean(axis=1), style, color=str(grey))
+            objective_axes.fill_between(
+                counts, excess.min(axis=1), excess.max(axis=1), color=str(grey), alpha=0.25, lw=0
+            )
+            objective_axes.plot(counts, excess.mean(axis=1), style, color=str(grey))
             labels.append(Label(counts[-1], excess[-1].mean(), f"λ = {rd_lambda:g}, {name}", str(grey)))
-    of_objective.set_yscale("symlog", linthresh=1)
-    of_objective.set(ylabel=f"bpp + λ·MSE above that of T = {counts[-1]}, fitted, in %")
-    of_objective.set_title("What few steps lose", fontsize=10)
+    objective_axes.set_yscale("symlog", linthresh=1)
+    objective_axes.set(ylabel=f"bpp + λ·MSE above that of T = {counts[-1]}, fitted, in %")
+    objective_axes.set_title("What few steps lose", fontsize=10)
     sizes = [next(point for point in points if point.components == count) for count in counts]
     byte_labels = []
     for column, style, color, name in (
@@ -208,11 +210,11 @@ def plot_counts(points: list[CountPoint]) -> Figure:
         ("deflated_bytes", "s--", "0.45", "deflated"),
     ):
         values = [getattr(point, column) for point in sizes]
-        of_bytes.plot(counts, values, style, color=color)
+        bytes_axes.plot(counts, values, style, color=color)
         byte_labels.append(Label(counts[-1], values[-1], name, color))
-    of_bytes.set(ylabel="bytes of the two quantizers of one rate", ylim=(0, None))
-    of_bytes.set_title("What many steps cost", fontsize=10)
-    for axes, names in ((of_objective, labels), (of_bytes, byte_labels)):
+    bytes_axes.set(ylabel="bytes of the two quantizers of one rate", ylim=(0, None))
+    bytes_axes.set_title("What many steps cost", fontsize=10)
+    for axes, names in ((objective_axes, labels), (bytes_axes, byte_labels)):
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
@@ -266,7 +268,7 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
 
 
 def plot_inverse_temperatures(quantizer: FixedPointQuantizer, betas: tuple[float, ...], reach: float = 4.0) -> Figure:
-    """The soft staircase for each β over the hard one; what lies between them is the gap."""
+    """Draws the soft staircase for each β over the hard one; the area between them is the gap."""
     figure, all_axes = plt.subplots(
         1, len(betas), figsize=(2.6 * len(betas), 3), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )

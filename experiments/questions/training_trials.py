@@ -6,8 +6,8 @@
 All begin with the KLT start and have the same number of processor seconds, a quarter of them for the prior alone; how
 many steps that is was measured before each, compilation left out. They are judged on photographs held out, as large as
 the squares in their middle: estimated rates with uniform quantizers at four λ. Writes results/training_trials.csv, a
-row a trial, and results/training_trials.png, the BD-rate of each against the first. What is trained lies in
-runs/training_trials, a file a trial: killed, the same command goes on with the trial that it was at.
+row a trial, and results/training_trials.png, the BD-rate of each against the first. Trials are
+kept in runs/training_trials, a file a trial: killed, the same command goes on behind the last whole trial.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ DECISIVE = ("seconds", "prior_share", "lambdas", "measured", "held_out")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to try and where to write.
+    """The settings of this question.
 
     Attributes:
       images: a folder of photographs; some of them are held out.
@@ -94,7 +94,7 @@ class Trial:
     """A training that differs in one thing.
 
     Attributes:
-      question: what it is about.
+      question: the choice that it tries.
       settings: of the training; steps are not decided yet.
       averaging: the decay of a moving average of the weights, which is judged in their place; none if 0.
       has_prior_stage: whether the prior learns alone first.
@@ -111,9 +111,9 @@ BASE = ModelConfig(analysis_channels=(32, 48, 64), latent_channels=192, hyper_ch
 
 def _trial(question: str, averaging: float = 0.0, has_prior_stage: bool = True, **changes) -> Trial:
     """The first trial with these changes of the model or of the training."""
-    of_model = {name: changes.pop(name) for name in list(changes) if name in ModelConfig.__dataclass_fields__}
+    model_changes = {name: changes.pop(name) for name in list(changes) if name in ModelConfig.__dataclass_fields__}
     plain = {"crop_size": 256, "batch_size": 2, "learning_rate": 1e-3, "decay_fraction": 0.6, "hyperprior_steps": 0}
-    settings = AnchorSettings(model=dataclasses.replace(BASE, **of_model), **{**plain, **changes})
+    settings = AnchorSettings(model=dataclasses.replace(BASE, **model_changes), **{**plain, **changes})
     return Trial(question, settings, averaging, has_prior_stage)
 
 
@@ -145,7 +145,7 @@ class Row(NamedTuple):
     """A row of training_trials.csv.
 
     `bpp`, `psnr_db` and `objective`, bpp + λ · MSE of these means, are those at the λ that all are trained for;
-    `seconds` of the processors are those of the steps, with what the first one of each stage compiled.
+    `seconds` are processor seconds of the steps; the first step of each stage includes its compilation.
     """
 
     trial: str
@@ -161,7 +161,7 @@ class Row(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A row of a trial's file: what it took, and what it promises at one λ."""
+    """A row of a trial's file: its steps and seconds, and its estimates at one λ."""
 
     prior_steps: int
     steps: int
@@ -196,7 +196,7 @@ def load_images(settings: Settings) -> Images:
     """The photographs of the folder.
 
     Raises:
-      LicError: no such folder, or nothing in it that can be used.
+      LicError: no such folder, or no usable photograph in it.
     """
     photographs, held_out = data.load_folder(settings.images, settings.held_out, settings.measured)
     middles = [_middle(photograph, settings.measured) for photograph in held_out.photographs]

@@ -10,7 +10,7 @@ Four ways to a curve, all from the same anchor, with the same crops in the same 
 
 The penalty is the BD-rate of *refitted* against *separate*. The anchor had learned for hours at one λ (with steps that
 varied about it), and few steps of a separate training do not part it far from there: the default shows the price on
-the first stretch of that way, at equal effort, and not what seven whole trainings would reach. `--steps` goes on.
+the first stretch of that way, at equal effort, and not the end of seven whole trainings. `--steps` goes on.
 
     python -m experiments.questions.variable_rate_penalty PHOTOGRAPHS
     python -m experiments.questions.variable_rate_penalty PHOTOGRAPHS --steps 300 --test KODAK
@@ -62,7 +62,7 @@ STYLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings(FitSettings, Output):
-    """What to compare and where to write; the rest is what all fits have in common.
+    """The settings of this question, beside those that all fits share.
 
     Attributes:
       images: see `FitSettings`.
@@ -201,27 +201,27 @@ def rows_of(curves: dict[str, tuple[int, list[CurvePoint]]]) -> list[PenaltyPoin
 
 def draw(rows: list[PenaltyPoint], path: Path) -> None:
     """The curves, and how far each way's objective is from the separate models'."""
-    figure, (of_rate, of_objective) = plt.subplots(1, 2, figsize=(12, 4.4), gridspec_kw={"wspace": 0.25})
+    figure, (rate_axes, objective_axes) = plt.subplots(1, 2, figsize=(12, 4.4), gridspec_kw={"wspace": 0.25})
     reference = [row.objective for row in rows if row.way == "separate"]
     labels = []
     for way, (style, color) in STYLES.items():
         curve = [row for row in rows if row.way == way]
-        of_rate.plot([row.bpp for row in curve], [row.psnr_db for row in curve], style, color=color, markersize=5)
+        rate_axes.plot([row.bpp for row in curve], [row.psnr_db for row in curve], style, color=color, markersize=5)
         excess = [100 * (row.objective / other - 1) for row, other in zip(curve, reference, strict=True)]
-        of_objective.plot([row.rd_lambda for row in curve], excess, style, color=color, markersize=5)
+        objective_axes.plot([row.rd_lambda for row in curve], excess, style, color=color, markersize=5)
         text = f"{way}: BD-rate {curve[0].bd_rate_percent:+.1f} %" if way != "separate" else "separate models"
         labels.append(Label(curve[-1].rd_lambda, excess[-1], text, color))
-    of_rate.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
-    of_rate.set_title("The curves", fontsize=10)
-    of_objective.set(xlabel="λ", ylabel="bpp + λ·MSE above the separate models', in %", xscale="log")
+    rate_axes.set(xlabel="rate in bits per pixel (file sizes)", ylabel="PSNR in dB")
+    rate_axes.set_title("The curves", fontsize=10)
+    objective_axes.set(xlabel="λ", ylabel="bpp + λ·MSE above the separate models', in %", xscale="log")
     lambdas = [row.rd_lambda for row in curve]
-    of_objective.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
-    of_objective.minorticks_off()
+    objective_axes.set_xticks(lambdas, [f"{rd_lambda:g}" for rd_lambda in lambdas])
+    objective_axes.minorticks_off()
     steps = next(row.steps for row in rows if row.way == "separate")
-    of_objective.set_title(f"What each λ pays for sharing a model ({steps} steps from the anchor)", fontsize=10)
-    for axes in (of_rate, of_objective):
+    objective_axes.set_title(f"What each λ pays for sharing a model ({steps} steps from the anchor)", fontsize=10)
+    for axes in (rate_axes, objective_axes):
         light_grid(axes)
-    write_labels(of_objective, labels)
+    write_labels(objective_axes, labels)
     save_picture(figure, path)
 
 

@@ -3,8 +3,8 @@
     python -m experiments.tools.evaluate_anchor runs/anchor/anchor.safetensors PHOTOGRAPHS --csv first.csv
 
 Estimated rates and PSNR of the photographs that trainings hold out, with uniform quantizers, of the steps best at
-high rate, one for each λ. A training's own validation is on crops, whose latents are nearly all beside a border: what
-a prior gains by looking further shows on whole photographs alone. `image_by_image.py` compares two such tables.
+high rate, one for each λ. A training's own validation is on crops, whose latents are nearly all beside a border: a
+prior that looks further shows its gain on whole photographs alone. `image_by_image` compares two of these tables.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from lic_jax.zoo.weights import load_weights
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to measure and where to write.
+    """The settings of this question.
 
     Attributes:
       anchor: weights written by `lic train`.
@@ -62,7 +62,9 @@ class EstimatedRow(NamedTuple):
 def main(settings: Settings) -> None:
     params, metadata = load_weights(settings.anchor)
     if not {"config", "rd_lambda"} <= metadata.keys():
-        raise LicError(f"{settings.anchor} does not say what it was trained for; give weights written by `lic train`")
+        raise LicError(
+            f"{settings.anchor} does not say which λ it was trained for; give weights written by `lic train`"
+        )
     config = ModelConfig.from_json(metadata["config"])
     quantizers = start_quantizers(config, RefitSettings(lambdas=settings.lambdas), float(metadata["rd_lambda"]))
     _, paths = split_held_out(image_paths(settings.images), settings.held_out)

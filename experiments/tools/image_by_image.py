@@ -6,7 +6,7 @@
 
 writes results/image_by_image.csv, a row a photograph, and results/image_by_image.png. The BD-rate of mean curves weighs
 every bit the same, so busy photographs decide it; the mean of BD-rates weighs every photograph the same. Where the two
-differ, they hide what this shows.
+differ, look at this picture.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from experiments.lab.command_line import run
-from experiments.lab.pictures import light_grid, save_picture
+from experiments.lab.pictures import light_grid, plain_log_ticks, save_picture
 from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import MEAN
@@ -29,11 +29,11 @@ from lic_jax.io.tables import read_csv
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Output):
-    """What to compare and where to write.
+    """The settings of this question.
 
     Attributes:
-      first: what `lic evaluate` measured of the reference.
-      second: what it measured, on the same photographs, of the model in question.
+      first: the reference's table, written by `lic evaluate`.
+      second: the other model's, on the same photographs.
     """
 
     first: tyro.conf.Positional[Path]
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 class ImageRow(NamedTuple):
-    """A photograph: the reference's bpp, the mean over its rates, and what the second model's BD-rate is against it."""
+    """A photograph: the reference's bpp, averaged over its rates, and the second model's BD-rate against it."""
 
     image: str
     bpp: float
@@ -76,7 +76,8 @@ def draw(rows: list[ImageRow], path: Path) -> None:
     axes.plot([row.bpp for row in rows], [row.bd_rate_percent for row in rows], "o", color="tab:blue", markersize=4)
     axes.set(xscale="log", xlabel="bpp of the first, mean over its rates", ylabel="BD-rate of the second, %")
     axes.set_title("Below the line the second model needs fewer bits for the same PSNR; a dot a photograph", fontsize=9)
-    light_grid(axes, "both")
+    plain_log_ticks(axes.xaxis)
+    light_grid(axes)
     save_picture(figure, path)
 
 
