@@ -23,7 +23,7 @@ READY_DOCS := $(VENV_DOCS)/.ready
 .PHONY: sweep test test-tfc lint docs bench clean
 
 sweep: $(READY)
-	$(BIN)/python experiments/rd_curve.py $(ARGS)
+	$(BIN)/python -m experiments.questions.rd_curve $(ARGS)
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -51,14 +51,14 @@ bench: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev,notebooks]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev,notebooks,experiments]"
 	touch $(READY)
 
 $(READY_TFC): pyproject.toml constraints-oldest.txt
 	@$(PYTHON_TFC) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" 2>/dev/null || \
 		{ echo "make test-tfc needs Python 3.11, and $(PYTHON_TFC) is none; name one with PYTHON_TFC=" >&2; exit 2; }
 	$(PYTHON_TFC) -m venv $(VENV_TFC)
-	$(VENV_TFC)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-oldest.txt -e ".[dev,tfc]"
+	$(VENV_TFC)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-oldest.txt -e ".[dev,tfc,experiments]"
 	touch $(READY_TFC)
 
 # Sources are read, not imported: the extra's packages alone, without the project's dependencies.

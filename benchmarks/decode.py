@@ -52,8 +52,10 @@ def main() -> None:
 
 
 def sample() -> np.ndarray:
-    import skimage.data
-
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise SystemExit("the sample needs scikit-image; install lic-jax[experiments], or give an image") from error
     return np.tile(skimage.data.astronaut(), (1, 2, 1))[:, :768]
 
 

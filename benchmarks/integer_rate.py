@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from lic_jax.codec.encoder import pad_to_multiple
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.measurement import write_csv
 from lic_jax.io.images import image_paths, read_image
+from lic_jax.io.tables import write_csv
 from lic_jax.model import CodecModel
 from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.zoo import shipped

@@ -82,6 +82,12 @@ def train_photographs():
 
 
 @pytest.fixture(scope="session")
+def samples():
+    """The photographs inside scikit-image: `samples.astronaut()` and its like."""
+    return pytest.importorskip("skimage.data", reason="scikit-image comes with the extra lic-jax[experiments]")
+
+
+@pytest.fixture(scope="session")
 def training_works():
     """Asked for by what trains: the oldest versions' orbax cannot keep trainings."""
     from lic_jax.training import checkpoint

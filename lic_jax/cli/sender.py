@@ -211,9 +211,9 @@ def evaluate(
         evaluate_folder,
         mean_rows,
         mean_table,
-        write_csv,
     )
     from lic_jax.io.files import check_writable, make_folder
+    from lic_jax.io.tables import write_csv
 
     search = _search(iterations, method, time_limit)
     if csv is not None:

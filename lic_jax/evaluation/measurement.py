@@ -1,8 +1,6 @@
 """Measuring a codec on a folder: real bytes, real times, one row an image and rate."""
 
 import collections
-import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +11,6 @@ from tqdm import tqdm
 
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import ms_ssim, psnr
-from lic_jax.io.files import make_folder, write_bytes
 from lic_jax.io.images import RGB, image_paths, read_image
 
 MEAN = "mean"
@@ -123,17 +120,6 @@ def mean_rows(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
         of_rate = np.array([row[2:] for row in rows if row.rate == rate])
         means.append(MeasuredRow(MEAN, rate, *of_rate.mean(axis=0).tolist()))
     return means
-
-
-def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
-    """Writes rows of one kind with their field names as header, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0]._fields)
-    for row in rows:
-        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
-    make_folder(Path(path).parent)
-    write_bytes(path, text.getvalue().encode())
 
 
 def mean_table(rows: Sequence[MeasuredRow]) -> str:

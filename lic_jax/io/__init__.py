@@ -1,1 +1,1 @@
-"""Files: the container, images, folders; whole or not at all."""
+"""Files: the container, images, folders, tables; whole or not at all."""

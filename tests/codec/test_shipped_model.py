@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 
 import lic_jax as lic
 from lic_jax.cli import main as cli
@@ -75,8 +74,8 @@ def test_the_stream_names_the_model(codec, name):
     assert shipped.name_of(b"none") is None
 
 
-def test_a_stream_is_decompressed_by_the_model_that_made_it_or_says_which_did(codec, name, tmp_path, capsys):
-    image = skimage.data.astronaut()[:64, 128:192]
+def test_a_stream_is_decompressed_by_the_model_that_made_it_or_says_which_did(codec, name, samples, tmp_path, capsys):
+    image = samples.astronaut()[:64, 128:192]
     (tmp_path / "a.lic").write_bytes(codec.compress(image))
     arguments = [str(tmp_path / part) for part in ("a.lic", "a.png")]
     assert cli.main(["decompress", *arguments]) == 0
@@ -97,8 +96,8 @@ def test_rate_and_quality_rise_together(codec, test_photographs):
         assert np.all(np.diff(points, axis=0) > 0)
 
 
-def test_a_stream_has_the_size_or_the_quality_asked_for(codec):
-    image = skimage.data.astronaut()[:128, 128:256]
+def test_a_stream_has_the_size_or_the_quality_asked_for(codec, samples):
+    image = samples.astronaut()[:128, 128:256]
     for size in (700, 1500):
         assert 0.98 * size < len(codec.compress(image, max_bytes=size)) <= size
         assert len(codec.compress(image, bpp=8 * size / 128**2)) == pytest.approx(size, rel=0.01)

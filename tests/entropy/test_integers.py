@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import skimage.data
 
 from lic_jax.codec.codec import Codec
 from lic_jax.config import ModelConfig
@@ -264,12 +263,12 @@ def test_the_thresholds_of_indexes_are_the_float32_numbers_nearest_to_logarithms
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_a_training_goes_on_from_the_floats_that_integers_stand_for(name):
+def test_a_training_goes_on_from_the_floats_that_integers_stand_for(name, samples):
     """Outputs differ by what activations are rounded by; in integers again they are hardly others."""
     bundle = load_bundle(shipped.path_of(name))
     config = dataclasses.replace(bundle.config, hyper_arithmetic="float")
     model = CodecModel(config)
-    hyper_latents = np.rint(Codec(bundle).analyse(skimage.data.astronaut()[:256, :256]).hyper_latent)
+    hyper_latents = np.rint(Codec(bundle).analyse(samples.astronaut()[:256, :256]).hyper_latent)
     mean, index = integer_hyper_synthesis(np, bundle.params["hyper_synthesis"], bundle.config)(hyper_latents)
 
     params = started_from(initialize(config, jax.random.key(0)), shipped.path_of(name))

@@ -2,7 +2,6 @@ import io
 
 import numpy as np
 import pytest
-import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
@@ -13,8 +12,8 @@ from lic_jax.evaluation.rate_distortion import is_monotone
 
 
 @pytest.fixture(scope="module")
-def photograph():
-    return skimage.data.chelsea()[:200, 100:301]
+def photograph(samples):
+    return samples.chelsea()[:200, 100:301]
 
 
 @settings(deadline=None, max_examples=40)
@@ -83,8 +82,8 @@ def test_images_that_a_format_cannot_hold_are_refused(encode, longest):
 
 @settings(deadline=None, max_examples=30)
 @given(encode=st.sampled_from([jpeg, webp]), kept=st.floats(0, 0.9))
-def test_truncated_files_are_refused(encode, kept):
-    stream = encode(skimage.data.chelsea()[:64, 100:164], 50)
+def test_truncated_files_are_refused(samples, encode, kept):
+    stream = encode(samples.chelsea()[:64, 100:164], 50)
     with pytest.raises(LicError, match="no readable JPEG or WebP file"):
         decode(stream[: int(kept * len(stream))])
 

@@ -5,16 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from skimage.measure import block_reduce
-from skimage.metrics import structural_similarity
 
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import blockiness, mean_squared_error, ms_ssim, psnr
+
+skimage = pytest.importorskip("skimage", reason="scikit-image comes with the extra lic-jax[experiments]")
 
 PHOTOGRAPHS = {  # all shipped inside scikit-image
     "all sides even": lambda: skimage.data.astronaut()[:256, 128:384],
@@ -51,7 +50,7 @@ def reference_ms_ssim(image, reference, weights):
 
     def halve(plane):
         even = np.pad(plane, [(0, side % 2) for side in plane.shape], mode="symmetric")
-        return block_reduce(even, (2, 2), np.mean)
+        return skimage.measure.block_reduce(even, (2, 2), np.mean)
 
     channels = []
     for channel in range(3):
@@ -93,7 +92,7 @@ def test_small_images_are_measured_at_the_scales_that_fit_with_renormalized_weig
 def test_one_scale_is_the_plain_ssim_of_scikit_image(damage):
     image = skimage.data.astronaut()[100:120, 150:400]
     damaged = DAMAGES[damage](image)
-    expected = structural_similarity(
+    expected = skimage.metrics.structural_similarity(
         damaged,
         image,
         gaussian_weights=True,

@@ -1,16 +1,15 @@
 """What the experiment on iterative encoding makes of its measurements."""
 
-import csv
-
 import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
+from lic_jax.io.tables import read_csv
 
 
 @pytest.fixture
 def experiment():
-    import iterative_encoding
+    from experiments.questions import iterative_encoding
 
     return iterative_encoding
 
@@ -39,15 +38,15 @@ def test_published_curves_are_those_of_kodak(experiment, tmp_path):
     ]
     header = "dataset,codec,bpp,psnr_db\n"
     table.write_text(header + "".join(",".join(map(str, row)) + "\n" for row in rows))
-    plain, searched = experiment.published_curves(table)
+    plain, searched = experiment.published_pair(table)
     np.testing.assert_allclose(plain, [[0.2, 27.0]])
     np.testing.assert_allclose(searched, [[0.18, 27.1]])
     table.write_text(header)
-    with pytest.raises(LicError, match="lacks"):
-        experiment.published_curves(table)
+    with pytest.raises(LicError, match="has no points of"):
+        experiment.published_pair(table)
     table.write_text("bpp\n1\n")
-    with pytest.raises(LicError, match="no table of"):
-        experiment.published_curves(table)
+    with pytest.raises(LicError, match="column 'dataset' is missing"):
+        experiment.published_pair(table)
 
 
 def test_what_was_measured_is_not_measured_again(experiment, tiny_model_file, photograph_folder, tmp_path, monkeypatch):
@@ -56,9 +55,10 @@ def test_what_was_measured_is_not_measured_again(experiment, tiny_model_file, ph
         refinement=(), sga=(), folder=tmp_path / "runs", out=tmp_path / "results",
     )  # fmt: skip
     experiment.main(settings)
-    with (settings.out / "iterative_encoding.csv").open() as file:
-        rows = [(row["method"], float(row["rate"])) for row in csv.DictReader(file)]
-    assert rows == [(method, rate) for method in ("one shot", "rounding") for rate in settings.rates]
+    rows = read_csv(settings.out / "iterative_encoding.csv", experiment.Row)
+    assert [(row.method, row.rate) for row in rows] == [
+        (method, rate) for method in ("one shot", "rounding") for rate in settings.rates
+    ]
     assert (settings.out / "iterative_encoding.png").stat().st_size > 10_000
     monkeypatch.setattr(experiment, "measure", lambda *_: pytest.fail("measured again"))
     experiment.main(settings)

@@ -8,7 +8,7 @@ from lic_jax.errors import LicError
 
 @pytest.fixture
 def settings(photograph_folder, tmp_path):
-    from training_trials import Settings
+    from experiments.questions.training_trials import Settings
 
     return Settings(photograph_folder, folder=tmp_path / "trials", measured=64, held_out=0.3)
 
@@ -16,7 +16,7 @@ def settings(photograph_folder, tmp_path):
 @pytest.fixture
 def trained(monkeypatch):
     """Stands in for the training and the judgement, which compile for long; counts the trials."""
-    import training_trials
+    from experiments.questions import training_trials
 
     trials = []
 
@@ -34,7 +34,7 @@ def trained(monkeypatch):
 
 
 def test_a_trial_is_kept_and_found_again_unless_something_that_decides_it_differs(settings, trained):
-    from training_trials import TRIALS, load_images, measured, rows_of
+    from experiments.questions.training_trials import TRIALS, load_images, measured, rows_of
 
     images = load_images(settings)
     names = ["as it is", "12 hidden"]
@@ -54,8 +54,7 @@ def test_a_trial_is_kept_and_found_again_unless_something_that_decides_it_differ
 
 
 def test_every_trial_differs_from_the_first_and_can_be_trained():
-    from training_trials import TRIALS
-
+    from experiments.questions.training_trials import TRIALS
     from lic_jax.evaluation.complexity import complexity
 
     first, *others = TRIALS.values()
@@ -65,7 +64,7 @@ def test_every_trial_differs_from_the_first_and_can_be_trained():
 
 
 def test_averaged_weights_follow_the_last_ones():
-    from training_trials import _average
+    from experiments.questions.training_trials import _average
 
     averaged = {"kernel": np.zeros(3, np.float32)}
     for _ in range(3):
@@ -74,7 +73,7 @@ def test_averaged_weights_follow_the_last_ones():
 
 
 def test_bad_input_is_refused(photograph_folder):
-    from training_trials import Settings
+    from experiments.questions.training_trials import Settings
 
     with pytest.raises(LicError, match="multiple of 64"):
         Settings(photograph_folder, measured=100)

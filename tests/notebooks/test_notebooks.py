@@ -24,7 +24,7 @@ def test_a_notebook_only_calls_what_it_imports(path):
         assert statements <= {ast.Import, ast.ImportFrom, ast.Assign, ast.Expr, ast.For}
 
 
-def test_a_notebook_runs_from_top_to_bottom(path):
+def test_a_notebook_runs_from_top_to_bottom(path, samples):
     nbclient = pytest.importorskip("nbclient")
     import nbformat
 

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import skimage.data
 
 from lic_jax.config import ModelConfig
 from lic_jax.distortion.base import to_network_domain
@@ -110,8 +109,8 @@ def test_a_layers_width_is_what_the_design_says():
 
 
 @pytest.fixture(scope="module")
-def photographs():
-    return [skimage.data.astronaut(), skimage.data.coffee()]
+def photographs(samples):
+    return [samples.astronaut(), samples.coffee()]
 
 
 @pytest.fixture(scope="module")

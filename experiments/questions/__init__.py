@@ -1,0 +1,1 @@
+"""One script, one question, one picture. docs/experiments.md has the answers."""
