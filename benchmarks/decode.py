@@ -72,18 +72,18 @@ def stages(decoder: Decoder, data: bytes, rounds: int = 9) -> dict[str, float]:
 
         return run
 
-    transforms, decode = decoder._transforms, coder.decode
     names = ("entropy decoding", "hyper synthesis", "synthesis")
     spent.update({name: [] for name in (*names, "all")})
-    transforms.predict = timed(names[1], transforms.predict)
-    transforms.synthesize = timed(names[2], transforms.synthesize)
-    coder.decode = timed(names[0], decode)
+    symbols, read = decoder.symbol_decoder, coder.SegmentReader.read
+    predict, synthesize = symbols._predict, decoder._synthesize
+    symbols._predict = timed(names[1], predict)
+    decoder._synthesize = timed(names[2], synthesize)
+    coder.SegmentReader.read = timed(names[0], read)
     for _ in range(rounds):
         for name in spent:
             spent[name].append(0.0)
         timed("all", decoder.decompress)(data)
-    coder.decode = decode
-    del transforms.predict, transforms.synthesize
+    symbols._predict, decoder._synthesize, coder.SegmentReader.read = predict, synthesize, read
     medians = {name: float(np.median(values)) for name, values in spent.items()}
     return {**{name: medians[name] for name in names}, "rest": medians["all"] - sum(medians[name] for name in names)}
 

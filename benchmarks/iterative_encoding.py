@@ -18,8 +18,9 @@ from timing import median_seconds
 from lic_jax.codec.codec import load
 from lic_jax.encoding.choice import Latents
 from lic_jax.encoding.cost import decode
-from lic_jax.encoding.search import DESCENTS, Start, assess, batch_of, begin, improve, nearest_choice, update
+from lic_jax.encoding.search import Start, assess, batch_of, begin, improve, nearest_choice, update
 from lic_jax.quantization.fixed_point import RATE_UNITS
+from lic_jax.registry import SEARCHES
 
 HEIGHT, WIDTH = 512, 768
 
@@ -31,10 +32,10 @@ def main() -> None:
     rate = codec.bundle.highest_rate // 2
     rate_units = rate * RATE_UNITS
     analysed = codec.analyse(image)
-    (choice,) = codec._choose([analysed], rate_units)
+    (choice,) = codec.encoder.choose([analysed], rate_units)
     start = Start(image, Latents(analysed.latent, analysed.hyper_latent), choice)
-    images, point = batch_of([start], (HEIGHT // 64, WIDTH // 64)), codec._operating_point(rate_units)
-    problem = (codec._model, codec._variables, images, point)
+    images, point = batch_of([start], (HEIGHT // 64, WIDTH // 64)), codec.searcher.operating_point(rate_units)
+    problem = (codec._programs.model, codec._programs.variables, images, point)
     synthesis = jax.jit(decode, static_argnums=0)
     latents = choice.latents(point)
 
@@ -49,8 +50,8 @@ def main() -> None:
         "what a choice costs": lambda: assess(*problem, images.one_shot),
         "a pass of rounding": lambda: improve(*problem, images.one_shot),
     }
-    for name, descent in DESCENTS.items():
-        functions[f"a step of {name}"] = stepper(descent, problem)
+    for name in ("refinement", "sga"):
+        functions[f"a step of {name}"] = stepper(SEARCHES[name], problem)
     functions["to compress, one shot"] = lambda: codec.compress(image, rate)
     functions["to compress, one pass"] = lambda: codec.compress(image, rate, iterations=1, method="rounding")
     seconds = median_seconds(functions, rounds=7)

@@ -67,13 +67,13 @@ def main(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DI
 
 def counted_passes(codec: lic.Codec) -> list:
     """A list that grows whenever the codec quantizes and codes."""
-    passes, code = [], codec._code
+    passes, code = [], codec.encoder.code
 
     def counted(*arguments):
         passes.append(arguments)
         return code(*arguments)
 
-    codec._code = counted
+    codec.encoder.code = counted
     return passes
 
 

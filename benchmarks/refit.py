@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from timing import median_seconds
 
-from lic_jax.model import CodecModel, initialize, to_network_domain
+from lic_jax.distortion.base import to_network_domain
+from lic_jax.model import CodecModel, initialize
 from lic_jax.training.refit import refit
 from lic_jax.training.settings import LAMBDAS, RefitSettings
 from lic_jax.zoo import shipped

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, UInt8
 
 from experiments.lab.kept import files_digest
 from experiments.lab.samples import sample_photographs
+from lic_jax.distortion.base import to_network_domain
 from lic_jax.errors import LicError
 from lic_jax.io.images import RGB, image_paths, read_image
-from lic_jax.model import CodecModel, model_of, to_network_domain
+from lic_jax.model import CodecModel
 from lic_jax.training import data
 from lic_jax.training.settings import AS_PUBLISHED, RefitSettings, check_counts
 from lic_jax.zoo import shipped
@@ -161,7 +162,7 @@ def load_anchor(settings: FitSettings, path: Path | None = None) -> Anchor:
     """Loads the experiment's anchor, or another file's, and analyses crops to fit to and crops to judge on."""
     path = path or shipped.path_of(settings.model)
     bundle = load_bundle(path)
-    model = model_of(bundle.config)
+    model = CodecModel(bundle.config)
     counts = (settings.crops, settings.judged_crops)
     parts = [
         encoded(model, bundle.params, crops_of(photographs, settings.crop_size, count, settings.seed))

@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from experiments.lab.anchors import Anchor, FitSettings
 from experiments.lab.kept import Origin, find_or_make, kept_path, pixels_digest
+from lic_jax.distortion.base import psnr
 from lic_jax.model import CodecModel
-from lic_jax.training.anchor_objective import psnr
-from lic_jax.training.refit import SCHEDULES, RefitState, refit, start_quantizers
+from lic_jax.registry import SCHEDULES
+from lic_jax.training.refit import RefitState, refit, start_quantizers
 from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import RefitSettings
 
@@ -123,10 +124,10 @@ def _fit(anchor: Anchor, settings: RefitSettings, name: str, seed: int, start: Q
 def beta_of_step(settings: RefitSettings, state: RefitState) -> float:
     """Gives the inverse temperature that the next step of a fit uses.
 
-    A schedule's state is not its β: that of `linear` and `exponential` is the β of the step before, that of
-    `stochastic_gap` the limit below which β is drawn. So the schedule is asked, as `refit` asks it.
+    A schedule's state is not its β: that of `stochastic_gap` is the limit below which β is drawn. So the schedule is
+    asked, as `refit` asks it.
     """
-    schedule = SCHEDULES[settings.schedule](settings)
+    schedule = SCHEDULES[settings.schedule](settings.inverse_temperatures)
     key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
     beta, _ = schedule.update(state.beta, state.step, state.gap, key)
     return float(beta)

@@ -26,18 +26,20 @@ import optax
 from tqdm import tqdm
 
 from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
-from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import to_network_domain
 from lic_jax.errors import LicError
 from lic_jax.evaluation.complexity import complexity
 from lic_jax.io.files import make_folder
 from lic_jax.io.images import image_paths
-from lic_jax.model import CodecModel, initialize, model_of, to_network_domain
+from lic_jax.model import CodecModel, initialize
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import Stage, begin_stage, training_stages, training_step
 from lic_jax.training.deployment import in_fixed_point, in_integers
 from lic_jax.training.klt import klt_start
 from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.settings import AS_PUBLISHED, AnchorSettings, RefitSettings, check_counts
+from lic_jax.transforms.description import is_shallow, kernel_sizes
 from lic_jax.zoo.bundle import in_stored_precision, save_bundle
 
 NARROWEST, WIDEST = 2, 512
@@ -160,7 +162,7 @@ def with_width(config: ModelConfig, width: int) -> ModelConfig:
 def model_name(config: ModelConfig) -> str:
     """Names a model after its synthesis, widths and kernels: the parts in which models of an experiment differ."""
     widths = () if config.synthesis == "jpeg_like" else dict.fromkeys(config.synthesis_channels)
-    sizes = [*(f"n{width}" for width in widths), *(f"k{kernel}" for kernel in config.kernel_sizes)]
+    sizes = [*(f"n{width}" for width in widths), *(f"k{kernel}" for kernel in kernel_sizes(config.synthesis_layers))]
     return "_".join([config.synthesis, *sizes])
 
 
@@ -178,7 +180,7 @@ def trained_model(training: EqualTraining, config: ModelConfig, images: Path) ->
         photographs = training_photographs(images, training.held_out, training.crop_size)
         first, last = training_stages(training.anchor(config))
         params = {**_klt_params(training, config, photographs), **_trained_hyperprior(training, images, photographs)}
-        if config.synthesis not in SHALLOW_SYNTHESES:
+        if not is_shallow(config.synthesis_layers):
             params = _scaled_to_its_data(training, params, first.model, photographs)
         params = run_stage(training, _synthesis_stage(training, config, first.model), params, photographs, folder)
         params = run_stage(training, last, params, photographs, folder)
@@ -225,11 +227,11 @@ def _trained_hyperprior(training: EqualTraining, images: Path, photographs: data
     folder = kept_path(training.folder, "hyperprior", _origin(dataclasses.replace(training, **later), images))
     first, _ = training_stages(training.anchor(config))
     params = run_stage(training, first, _klt_params(training, config, photographs), photographs, folder)
-    return {part: params[part] for part in first.model.prior_parts}
+    return {part: params[part] for part in first.model.prior.parts}
 
 
 def _synthesis_stage(training: EqualTraining, config: ModelConfig, linear: CodecModel) -> Stage:
-    pace = 0.1 if config.synthesis in SHALLOW_SYNTHESES else 1.0
+    pace = 0.1 if is_shallow(config.synthesis_layers) else 1.0
     schedule = optax.cosine_decay_schedule(pace * training.learning_rate, max(training.synthesis_steps, 1))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     return Stage("synthesis", linear, 0, training.synthesis_steps, ("synthesis",), optimizer)
@@ -275,5 +277,7 @@ def refit(training: EqualTraining, config: ModelConfig, params: dict, photograph
     crops = data.fixed_crops(photographs, training.crop_size, CALIBRATION_CROPS, training.seed)
     config, params = in_integers(config, params, crops)
     batches = data.crop_batches(photographs, training.crop_size, training.batch_size, training.seed)
-    quantizers = fit_quantizers(model_of(config), params, batches, settings, training.rd_lambda, training.seed, "refit")
+    quantizers = fit_quantizers(
+        CodecModel(config), params, batches, settings, training.rd_lambda, training.seed, "refit"
+    )
     return Refitted(config, params, in_fixed_point(quantizers))

@@ -26,8 +26,8 @@ from experiments.lab.fits import Fit, fit, judge, smooth, smoothing_window
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from experiments.lab.provenance import Answer, Output
 from lic_jax.errors import LicError, unknown_name
+from lic_jax.registry import SCHEDULES
 from lic_jax.training.refit import start_quantizers
-from lic_jax.training.settings import SCHEDULES
 
 STYLES = {
     "constant": ("-", "0.65"),

@@ -30,6 +30,7 @@ from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
 from experiments.lab.pictures import Label, light_grid, save_picture, write_labels
 from experiments.lab.provenance import Answer, Output
 from lic_jax.config import ModelConfig
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
 from lic_jax.io.images import image_paths
 from lic_jax.training.deployment import in_fixed_point, in_integers
@@ -137,7 +138,7 @@ def trained(settings: Settings, name: str) -> Path:
     def model() -> tuple[ModelConfig, dict]:
         params = jax.tree.map(np.asarray, train_anchor(training, settings.images, folder))
         config, params = training.model, in_stored_precision(params)
-        if not config.is_exact:
+        if not prior_of(config).is_exact:
             photographs, _ = photographs_of(settings)
             config, params = in_integers(
                 config, params, crops_of(photographs, settings.crop_size, settings.crops, settings.seed)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from experiments.lab.command_line import run
 from experiments.lab.pictures import light_grid, save_picture
 from experiments.lab.provenance import Answer, Output
-from lic_jax.encoding.cost import psnr_of
+from lic_jax.distortion.base import psnr
 from lic_jax.io.images import RGB
 from lic_jax.training.data import load_folder
 from lic_jax.training.klt import PATCH, principal_axes
@@ -62,7 +62,7 @@ def ceilings(photograph: RGB, axes: Float[np.ndarray, "768 count"], channels: tu
     patches = blocks.transpose(0, 2, 1, 3, 4).reshape(-1, PATCH * PATCH * 3) - 127.5
     kept = np.cumsum(np.sum((patches @ axes) ** 2, axis=0))
     lost = np.sum(patches**2) - kept
-    return [psnr_of(lost[count - 1] / patches.size) for count in channels]
+    return [float(psnr(lost[count - 1] / patches.size)) for count in channels]
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -33,8 +33,10 @@ from experiments.lab.pictures import Label, light_grid, plain_log_ticks, save_pi
 from experiments.lab.provenance import Answer, Output
 from experiments.lab.published import published_curves
 from experiments.lab.trainings import EqualTraining, model_name, narrowed, synthesis_flops
-from lic_jax.config import SHALLOW_SYNTHESES, ModelConfig
+from lic_jax.config import ModelConfig
 from lic_jax.evaluation.complexity import complexity, decoding
+from lic_jax.registry import SYNTHESES
+from lic_jax.transforms.description import is_shallow
 
 _PUBLISHED_LATENT = {"latent_channels": 320, "hyper_channels": 320, "block_transform": False}
 PUBLISHED = {
@@ -131,7 +133,7 @@ def _label(codec: str) -> str:
 
 def _is_shallow(codec: str) -> bool:
     synthesis = PUBLISHED[codec].synthesis if codec in PUBLISHED else codec.split("_k")[0].split("_n")[0]
-    return synthesis in SHALLOW_SYNTHESES
+    return is_shallow(SYNTHESES[synthesis](ModelConfig(synthesis_channels=(24, 24, 24))))
 
 
 def draw(rows: list[CostPoint], path: Path, rd_lambda: float, caption: str) -> None:

@@ -37,7 +37,7 @@ from lic_jax.training.anchor import begin_stage, training_stages, training_step
 from lic_jax.training.refit import refit
 from lic_jax.training.settings import LAMBDAS, AnchorSettings, check_counts
 from lic_jax.zoo import shipped
-from lic_jax.zoo.bundle import RECEIVER_PARTS
+from lic_jax.zoo.bundle import receiver_parts
 from lic_jax.zoo.weights import flatten, load_weights
 
 
@@ -83,7 +83,8 @@ def array_bytes(settings: Settings) -> tuple[int, int, float]:
     bytes_of = lambda part: sum(leaf.nbytes for leaf in flatten(part).values())
     rates = len(tree["quantizers"]["latent"]["spacings"])
     weights = {name: bytes_of(part) for name, part in tree["params"].items()}
-    receiver = sum(size for name, size in weights.items() if name in RECEIVER_PARTS)
+    parts = receiver_parts(shipped.config_of(settings.model))
+    receiver = sum(size for name, size in weights.items() if name in parts)
     return sum(weights.values()), receiver, bytes_of(tree["quantizers"]) / rates
 
 

@@ -31,7 +31,7 @@ from lic_jax.codec.codec import Codec
 from lic_jax.errors import unknown_name
 from lic_jax.evaluation.metrics import mean_squared_error, psnr
 from lic_jax.io.images import image_paths
-from lic_jax.model import model_of
+from lic_jax.model import CodecModel
 from lic_jax.training import data
 from lic_jax.training.refit import fit_quantizers
 from lic_jax.training.refit_objective import Quantizers
@@ -128,7 +128,7 @@ def fitted_model(settings: Settings, option: str) -> Bundle:
         photographs, _ = data.load_folder(settings.images, settings.held_out, settings.crop_size)
         batches = data.crop_batches(photographs, settings.crop_size, settings.batch_size, settings.seed)
         return fit_quantizers(
-            model_of(start.config), start.params, batches, refit_settings, start.rd_lambda, settings.seed,
+            CodecModel(start.config), start.params, batches, refit_settings, start.rd_lambda, settings.seed,
             f"refit {option}",
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ from experiments.lab.samples import sample_photographs
 from lic_jax.codec.codec import Codec
 from lic_jax.evaluation.measurement import default_rates, mean_rows, measure_image
 from lic_jax.io.images import RGB, image_paths
-from lic_jax.model import model_of
+from lic_jax.model import CodecModel
 from lic_jax.training.curve import fit_rate_distortion_curve
 from lic_jax.training.data import PhotographFolder, fixed_crops, load_photographs
 from lic_jax.training.deployment import in_fixed_point
@@ -65,7 +65,7 @@ def fit(settings: Settings, photographs: dict[str, RGB]) -> Bundle:
     folder = PhotographFolder(tuple(photographs), tuple(photographs.values()), ())
     crops = fixed_crops(folder, CROP, settings.crops, settings.seed)
     curve = fit_rate_distortion_curve(
-        model_of(anchor.config),
+        CodecModel(anchor.config),
         anchor.params,
         crops,
         settings.lambdas,

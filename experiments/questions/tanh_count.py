@@ -19,7 +19,6 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
@@ -34,15 +33,11 @@ from lic_jax.errors import LicError
 from lic_jax.quantization import stanh
 from lic_jax.quantization.fixed_point import UNIT, FixedPointQuantizer, to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.quantization.stanh import STanH
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.refit_objective import Quantizers
 from lic_jax.training.settings import check_counts
-from lic_jax.zoo.quantizer_arrays import stack, stack_rows
-
-FAR = 1500.0
-"""A value beyond every latent, and within the reach of a stored quantizer."""
+from lic_jax.zoo.quantizer_arrays import stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,31 +87,6 @@ class Step(NamedTuple):
     spacing: float
 
 
-def padded(quantizers: STanH, components: int) -> STanH:
-    """The same staircases with components that no latent reaches: all counts then share one compiled program.
-
-    As many on either side, so that the levels stay; as low as they can be, so that none moves.
-    """
-    added = (components - quantizers.components) // 2
-    if not added:
-        return quantizers
-    beyond = FAR + jnp.arange(added)
-    widen = lambda low, values, high: jnp.concatenate(
-        [jnp.broadcast_to(part, (*values.shape[:-1], part.shape[-1])) for part in (low, values, high)], axis=-1
-    )
-    smallest = jnp.full(added, stanh.SMALLEST)
-    return stanh.from_values(
-        widen(smallest, quantizers.spacings, smallest), widen(-beyond[::-1], quantizers.thresholds, beyond)
-    )
-
-
-def trimmed(quantizers: STanH, components: int) -> STanH:
-    """The inverse of `padded`."""
-    added = (quantizers.components - components) // 2
-    own = slice(added, added + components)
-    return stanh.from_values(quantizers.spacings[..., own], quantizers.thresholds[..., own])
-
-
 def start_of(settings: Settings, anchor: Anchor, components: int) -> Quantizers:
     """Uniform quantizers with T components."""
     own = settings.refit_settings(lambdas=settings.lambdas, latent_components=components)
@@ -127,16 +97,16 @@ def fit_count(settings: Settings, anchor: Anchor, components: int, seed: int = 0
     """Fitted quantizers with T components."""
     most = max(settings.counts)
     start = start_of(settings, anchor, components)
-    start = start.replace(latent=padded(start.latent, most))
+    start = start.replace(latent=stanh.padded(start.latent, most))
     own = settings.refit_settings(lambdas=settings.lambdas, latent_components=most)
     padded_start = Start(start, ["uniform, padded", components])
     quantizers = fit(settings, anchor, own, f"tanh_count_{components}_{seed}", seed, padded_start).quantizers
-    return quantizers.replace(latent=trimmed(quantizers.latent, components))
+    return quantizers.replace(latent=stanh.trimmed(quantizers.latent, components))
 
 
 def judge_count(settings: Settings, anchor: Anchor, quantizers: Quantizers) -> Judged:
     """Measures quantizers on the crops held out."""
-    quantizers = quantizers.replace(latent=padded(quantizers.latent, max(settings.counts)))
+    quantizers = quantizers.replace(latent=stanh.padded(quantizers.latent, max(settings.counts)))
     return judge(anchor, quantizers, settings.lambdas)
 
 
@@ -144,7 +114,7 @@ def bytes_of(quantizers: Quantizers) -> list[tuple[int, int]]:
     """For each rate of a stack, the bytes of both quantizers: (as a file stores them, deflated)."""
     sizes = []
     for latent, hyper_latent in zip(*in_fixed_point(quantizers), strict=True):
-        arrays = {f"hyper_{name}": array for name, array in stack([hyper_latent]).items()} | stack_rows([latent])
+        arrays = {f"hyper_{name}": array for name, array in stack([hyper_latent]).items()} | stack([latent])
         differences = np.concatenate([np.diff(array[0], prepend=0) for array in arrays.values()])
         stored = differences.astype(np.int32).tobytes()
         sizes.append((len(stored), len(zlib.compress(stored, 9))))

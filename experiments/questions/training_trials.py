@@ -30,12 +30,12 @@ from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
 from experiments.lab.pictures import light_grid, save_picture
 from experiments.lab.provenance import Answer, Output
 from lic_jax.config import HYPER_STRIDE, ModelConfig
-from lic_jax.encoding.cost import psnr_of
+from lic_jax.distortion.base import psnr
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.evaluation.complexity import complexity, decoding
 from lic_jax.io.images import image_paths
 from lic_jax.io.tables import read_csv, write_csv
-from lic_jax.model import initialize, model_of
+from lic_jax.model import CodecModel, initialize
 from lic_jax.training import data
 from lic_jax.training.anchor import begin_stage, take_step, training_stages
 from lic_jax.training.curve import evaluate_quantizers
@@ -241,7 +241,7 @@ def _take(
     seconds = []
     for _ in tqdm(range(count), desc=stage.name, unit="step", leave=False):
         before = time.process_time()
-        state, _ = jax.block_until_ready(take_step(training, number, state, next(batches)))
+        state, _ = jax.block_until_ready(take_step(training, stage, state, next(batches)))
         if averaging:
             averaged = _average(averaged, state.params, averaging)
         seconds.append(time.process_time() - before)
@@ -258,9 +258,9 @@ def judged(settings: Settings, training: AnchorSettings, params: dict, images: I
     quantizers = start_quantizers(training.model, RefitSettings(lambdas=settings.lambdas), training.rd_lambda)
     points = []
     for square in tqdm(images.squares, desc="held out", leave=False):
-        model = model_of(training.model)
+        model = CodecModel(training.model)
         bpp, mse = evaluate_quantizers(model, params, quantizers, square[None], settings.lambdas, batch_size=1)
-        points.append([(float(rate), psnr_of(error)) for rate, error in zip(bpp, mse, strict=True)])
+        points.append([(float(rate), float(psnr(error))) for rate, error in zip(bpp, mse, strict=True)])
     return np.mean(points, axis=0).tolist()
 
 

@@ -7,8 +7,8 @@ import lic_jax.training.refit as refit_module
 from experiments.lab.anchors import Anchor, FitSettings, encoded
 from experiments.lab.fits import Fit, fit
 from experiments.questions import annealing
-from lic_jax.model import model_of
-from lic_jax.training.settings import SCHEDULES
+from lic_jax.model import CodecModel
+from lic_jax.registry import SCHEDULES
 from lic_jax.zoo.bundle import load_bundle
 
 STEPS = 4
@@ -17,7 +17,7 @@ STEPS = 4
 @pytest.fixture
 def anchor(tiny_model_file, photographs):
     bundle = load_bundle(tiny_model_file)
-    model = model_of(bundle.config)
+    model = CodecModel(bundle.config)
     crops = encoded(model, bundle.params, np.stack([photograph[:64, :64] for photograph in photographs[:2]]))
     return Anchor(bundle, model, "digest of the weights", crops, crops)
 

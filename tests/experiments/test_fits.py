@@ -194,12 +194,11 @@ def test_a_quantizer_takes_four_bytes_a_number():
 
 
 def test_components_that_no_latent_reaches_change_nothing():
-    from experiments.questions.tanh_count import padded, trimmed
-    from lic_jax.quantization import stanh
+    from lic_jax.quantization import staircase, stanh
 
     quantizer = stanh.uniform_with_tails(8, 0.7, 5.0)
     values = np.linspace(-200, 200, 2001)
-    wide = padded(quantizer, 30)
+    wide = stanh.padded(quantizer, 30)
     assert wide.components == 30
-    np.testing.assert_allclose(stanh.hard(wide, values), stanh.hard(quantizer, values), atol=1e-4)
-    np.testing.assert_allclose(trimmed(wide, 8).thresholds, quantizer.thresholds, atol=1e-3)
+    np.testing.assert_allclose(staircase.hard(wide, values), staircase.hard(quantizer, values), atol=1e-4)
+    np.testing.assert_allclose(stanh.trimmed(wide, 8).thresholds, quantizer.thresholds, atol=1e-3)

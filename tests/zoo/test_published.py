@@ -210,9 +210,10 @@ def test_arrays_in_the_order_of_the_signal_path_load(analysis, synthesis, hyper_
     assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
     for part in ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis"):
         in_order = [array for name, array in arrays.items() if name.startswith(f"weights/{part}/")]
-        of_part = [call for call in calls if call.path[0] == part]
-        for call, array in ((of_part[0], in_order[0]), (of_part[-1], in_order[-2])):
-            np.testing.assert_array_equal(functools.reduce(dict.__getitem__, call.path, params)["kernel"], array)
+        in_signal_order = uses(*parts[part])
+        for use, array in ((in_signal_order[0], in_order[0]), (in_signal_order[-1], in_order[-2])):
+            found = functools.reduce(dict.__getitem__, (part, *use.path), params)["kernel"]
+            np.testing.assert_array_equal(found, array)
 
 
 def test_weights_that_do_not_fit_are_named(reference, tmp_path):
