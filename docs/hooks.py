@@ -11,9 +11,9 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = ("results/*.png", "notebooks/*.ipynb", "lic_jax/zoo/*.md", "CONTRIBUTING.md", "CHANGELOG.md")
+SHOWN = ("results/*.png", "notebooks/*.ipynb", "lic_jax/zoo/*.md", "examples/*.py", "CONTRIBUTING.md", "CHANGELOG.md")
 
-_LINK = re.compile(r"(\]\()((?:\.\./)+)((?:results|notebooks|lic_jax/zoo)/|(?:CONTRIBUTING|CHANGELOG)\.md)")
+_LINK = re.compile(r"(\]\()((?:\.\./)+)((?:results|notebooks|lic_jax/zoo|examples)/|(?:CONTRIBUTING|CHANGELOG)\.md)")
 
 
 def on_files(files, config):

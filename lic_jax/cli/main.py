@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 from lic_jax.cli import receiver
 from lic_jax.errors import LicError
+from lic_jax.registry import import_plugins
 
 
 def _run(arguments: list[str]) -> int:
+    import_plugins()
     if not arguments or arguments[0] not in receiver.COMMANDS:
         try:
             from lic_jax.cli import sender
