@@ -38,7 +38,7 @@ class Output:
 
     Attributes:
       out: the folder of the tables and pictures.
-      overwrite: whether tables that were made with other settings may be replaced.
+      overwrite: replaces tables that were made with other settings.
     """
 
     out: Path = Path("results")

@@ -129,7 +129,8 @@ def draw(fits: dict[tuple[str, float], Fit], ends: list[EndPoint], path: Path) -
             steps = np.arange(len(fitted.beta) - len(values), len(fitted.beta))
             drawn_at_random = axes is beta_axes and schedule == "stochastic_gap"
             marker = "." if drawn_at_random or len(values) == 1 else ""
-            axes.plot(steps, values, "" if drawn_at_random else style, marker=marker, color=color, linewidth=1.6)
+            line = "none" if drawn_at_random else style
+            axes.plot(steps, values, linestyle=line, marker=marker, color=color, linewidth=1.6)
             labels[axes].append(Label(steps[-1], values[-1], name, color))
         gains = [point for point in ends if (point.schedule, point.inverse_temperature) == (schedule, first)]
         values = [point.gain_percent for point in gains]
