@@ -24,7 +24,7 @@ from lic_jax.training.anchor_objective import bits
 from lic_jax.training.deployment import in_fixed_point
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
-from lic_jax.transforms.description import uses
+from lic_jax.transforms.description import kernel_sizes, uses
 from lic_jax.transforms.hyper_transforms import standard_analysis
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.published.arrays import load_published, params_in_order, published_config
@@ -159,7 +159,7 @@ def test_any_published_transforms_have_a_configuration():
     )
     assert (config.analysis, config.synthesis, config.hyper_synthesis) == ("gdn", "two_layer", "jpeg_like")
     assert (config.analysis_channels, config.latent_channels) == ((192, 192, 192), 320)
-    assert (config.synthesis_channels, config.kernel_sizes) == ((24,), (13, 5))
+    assert (config.synthesis_channels, kernel_sizes(config.synthesis_layers)) == ((24,), (13, 5))
     for description, message in (
         ({"cls": "Nonsense"}, "published synthesis 'Nonsense' is unknown.*TwoLayerResSynthesis"),
         ({"cls": "TwoLayerResSynthesis", "res_type": "d2s"}, "res_type = d2s"),

@@ -140,7 +140,7 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
     for name in prior:
         if name not in densities:
             raise unknown_name("array of the published prior", name, tuple(densities))
-    for name, expected in densities.items():
+    for name, expected in sorted(densities.items()):
         if name not in prior:
             raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
         array = prior[name]
