@@ -2,17 +2,17 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.registry import ANALYSES, HYPER_SYNTHESES, PRIORS, SYNTHESES
 
-if TYPE_CHECKING:
-    from lic_jax.transforms.description import Layers
-
 ARITHMETICS = ("float", "integer")
 HYPER_INPUTS = ("companded", "latent")
 SCALE_OUTPUTS = ("log_index", "log_scale")
+
+Transform = Any
+"""The layers of a transform (`transforms.description.Layers`), or a Flax module where it was registered as one."""
 
 LATENT_STRIDE = 16
 """Pixels per latent, along each axis."""
@@ -103,17 +103,17 @@ class ModelConfig:
         return PRIORS[self.prior].has_hyper_latent
 
     @property
-    def analysis_layers(self) -> "Layers":
+    def analysis_layers(self) -> Transform:
         """The analysis' layers, or a Flax module where it was registered as one."""
         return ANALYSES[self.analysis](self)
 
     @property
-    def hyper_synthesis_layers(self) -> "Layers":
+    def hyper_synthesis_layers(self) -> Transform:
         """The hyper synthesis' layers."""
         return HYPER_SYNTHESES[self.hyper_synthesis](self)
 
     @property
-    def synthesis_layers(self) -> "Layers":
+    def synthesis_layers(self) -> Transform:
         """The synthesis' layers, or a Flax module where it was registered as one."""
         return SYNTHESES[self.synthesis](self)
 
