@@ -8,9 +8,10 @@ from jaxtyping import Array, Float
 from lic_jax.distortion.base import PEAK
 from lic_jax.distortion.ssim import CONTRAST_FLOOR, LUMINANCE_FLOOR, WINDOW, weights_of_scales
 from lic_jax.errors import LicError
+from lic_jax.gradients import straight_through
 
 _LEAST = 1e-6
-"""Terms are at least this before they are raised to a power, whose gradient at zero is infinite."""
+"""Gradients take terms for at least this: that of a power is infinite at zero."""
 
 
 def ms_ssim_loss(
@@ -29,13 +30,14 @@ def ms_ssim_loss(
     if not len(weights):
         raise LicError(f"images of {image.shape[2]}×{image.shape[1]} hold no 11×11 window; give larger ones")
     planes, reference_planes = ((PEAK * (part + 0.5)).astype(jnp.float32) for part in (image, reference))
-    product = jnp.ones((image.shape[0], 3))
+    product = bounded_product = jnp.ones((image.shape[0], 3))
     for scale, weight in enumerate(weights):
         similarity, contrast = _similarity(planes, reference_planes)
         term = similarity if scale == len(weights) - 1 else contrast
-        product = product * jnp.maximum(term, _LEAST) ** weight
+        product = product * jnp.maximum(jax.lax.stop_gradient(term), 0) ** weight
+        bounded_product = bounded_product * jnp.maximum(term, _LEAST) ** weight
         planes, reference_planes = _halve(planes), _halve(reference_planes)
-    return 1 - jnp.mean(product, axis=-1)
+    return 1 - jnp.mean(straight_through(bounded_product, product), axis=-1)
 
 
 def _window_means(planes: Float[Array, "batch rows columns 3"]) -> Array:

@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lic_jax.gradients import lower_bound
 from lic_jax.quantization.bins import EdgeKind, soft_bins
 from lic_jax.quantization.noise import additive_noise, straight_through_round
-from lic_jax.quantization.rows import QuantizerOfRows, moved_inward
-from lic_jax.quantization.staircase import components_of
+from lic_jax.quantization.rows import QuantizerOfRows
 from lic_jax.quantization.stanh import STanH
 from lic_jax.quantization.windowed import soft_windowed
 
@@ -104,16 +103,14 @@ def staircase(
     """
     del edges
     own = quantizer.quantizer
-    middle = (components_of(own)) // 2
-    centre = own.levels[middle]
-    moved = moved_inward(values, (own.thresholds[middle - 1] + own.thresholds[middle]) / 2, quantizer.dead_zone)
     index, weight = quantizer.soft(values, inverse_temperature)
     low, high = own.levels[index], own.levels[index + 1]
+    low_outward, high_outward = quantizer.level(index) - low, quantizer.level(index + 1) - high
+    outward = low_outward + weight * (high_outward - low_outward)
     soft = low + weight * (high - low)
     if isinstance(own, STanH):
-        soft = soft_windowed(own, moved, inverse_temperature, _WINDOW)
+        soft = soft_windowed(own, quantizer.inward(values), inverse_temperature, _WINDOW)
     symbols = quantizer.symbols(values)
     lower, upper = soft_bins(own, soft, symbols)
-    outward = jnp.tanh(soft - centre) * quantizer.reconstruction
     gap = jnp.mean(jnp.abs(soft - own.levels[symbols]))
     return Softened(soft + outward, bits(mass(lower, upper)), gap)

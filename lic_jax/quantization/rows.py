@@ -130,8 +130,8 @@ class QuantizerOfRows:
 
         A value is symbol i with weight 1 − p and symbol i + 1 with weight p.
         """
-        moved = moved_inward(values, _middle(self.quantizer), self.dead_zone)
-        index = staircase.nearest_threshold(self.quantizer, moved)
+        components = components_of(self.quantizer)
+        index = staircase.nearer_beside(self.threshold, components, self.symbols(values), values)
         return index, self.quantizer.upper_weight(values - self._outward(index), index, inverse_temperature)
 
     def _outward(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -140,7 +140,11 @@ class QuantizerOfRows:
 
     def symbols(self, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
         """k(v) = #{i : v > b_i(r)}: the quantizer's own once the values have moved inward as far as thresholds out."""
-        return staircase.symbols(self.quantizer, moved_inward(values, _middle(self.quantizer), self.dead_zone))
+        return staircase.symbols(self.quantizer, self.inward(values))
+
+    def inward(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Values moved as far towards the middle as thresholds are moved outward, no further than to it."""
+        return moved_inward(values, _middle(self.quantizer), self.dead_zone)
 
 
 def moved_inward(values, middle, distance):

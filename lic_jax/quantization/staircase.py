@@ -1,6 +1,7 @@
 """What follows from thresholds and levels, for every fitted quantizer (`quantization.base.FittedQuantizer`)."""
 
-import jax
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -32,11 +33,17 @@ def hard(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Float[Ar
 
 def nearest_threshold(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """The index of the threshold nearest to each value, 0 to T − 1."""
-    thresholds = quantizer.thresholds
-    above = jnp.clip(jax.lax.stop_gradient(symbols(quantizer, values)), 1, max(1, components_of(quantizer) - 1))
-    if components_of(quantizer) == 1:
-        return jnp.zeros_like(above)
-    return jnp.where(values - thresholds[above - 1] < thresholds[above] - values, above - 1, above)
+    return nearer_beside(quantizer.thresholds.__getitem__, components_of(quantizer), symbols(quantizer, values), values)
+
+
+def nearer_beside(
+    threshold: Callable[[Array], Array], components: int, symbols: Int[Array, "*shape"], values: Float[Array, "*shape"]
+) -> Int[Array, "*shape"]:
+    """The index of the nearer of the two thresholds beside each value, which has this symbol; midway the upper one."""
+    if components == 1:
+        return jnp.zeros_like(symbols)
+    above = jnp.clip(symbols, 1, components - 1)
+    return jnp.where(values - threshold(above - 1) < threshold(above) - values, above - 1, above)
 
 
 def soft(

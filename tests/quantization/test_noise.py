@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lic_jax.quantization.noise import additive_noise, straight_through, straight_through_round
+from lic_jax.gradients import straight_through
+from lic_jax.quantization.noise import additive_noise, straight_through_round
 
 
 def float32s(low, high):

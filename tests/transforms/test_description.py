@@ -4,11 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from lic_jax import registry
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
-from lic_jax.transforms.description import is_shallow, parameter_shapes
+from lic_jax.transforms.description import is_shallow, parameter_shapes, uses
+from lic_jax.transforms.gdn import Normalization
+from lic_jax.transforms.hyper_transforms import standard_analysis
+from lic_jax.transforms.layers import Convolution, TransposedConvolution
 from lic_jax.transforms.module import as_module
 from lic_jax.transforms.receiver import synthesis
 from lic_jax.zoo.weights import unflatten
@@ -44,6 +48,35 @@ def flatten_shapes(tree, prefix=""):
     for name, leaf in tree.items():
         flat.update(flatten_shapes(leaf, f"{prefix}{name}/") if isinstance(leaf, dict) else {f"{prefix}{name}": leaf})
     return flat
+
+
+PARTS = [*NAMES, ("hyper_analysis", "standard")]
+
+
+@pytest.mark.parametrize(("part", "name"), PARTS)
+def test_layers_with_weights_stand_in_the_order_in_which_the_signal_meets_them(part, name):
+    """As Flax calls them, with the channels and the sizes that they have then: published weights are in this order."""
+    is_part = {} if part == "hyper_analysis" else {part: name}
+    config = ModelConfig(**SETTINGS, **is_part)
+    layers = standard_analysis(config) if part == "hyper_analysis" else getattr(config, f"{part}_layers")
+    channels, side = {"hyper_analysis": (10, 16), "analysis": (3, 64), "hyper_synthesis": (6, 2)}.get(part, (10, 4))
+    calls = []
+
+    def record(call, positional, keywords, context):
+        output = call(*positional, **keywords)
+        is_layer = isinstance(context.module, Convolution | TransposedConvolution | Normalization)
+        if is_layer and context.method_name == "__call__":
+            ends = ((array.shape[-1], array.shape[1]) for array in (positional[0], output))
+            calls.append((context.module.path, *ends))
+        return output
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(as_module(layers).init, jax.random.key(0), jnp.zeros((1, side, side, channels)))
+    described = [
+        (use.path, (use.in_channels, use.in_scale * side), (use.out_channels, use.out_scale * side))
+        for use in uses(layers, channels)
+    ]
+    assert described == calls
 
 
 @pytest.mark.parametrize("name", [name for part, name in NAMES if part == "synthesis"])

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1, lower_bound
+from lic_jax.gradients import lower_bound
+from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1
 
 PEDESTAL = 2.0**-36
 
