@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lic_jax import registry
 from lic_jax.gradients import straight_through
-from lic_jax.quantization.bins import EdgeKind
+from lic_jax.quantization.fixed_point import EdgeKind
 from lic_jax.quantization.noise import additive_noise
 from lic_jax.quantization.relaxation import Mass, Softened, bits, expected
 from lic_jax.quantization.rows import QuantizerOfRows

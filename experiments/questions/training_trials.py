@@ -11,7 +11,6 @@ kept in runs/training_trials, a file a trial: killed, the same command goes on b
 """
 
 import dataclasses
-import functools
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 import tyro
 from jaxtyping import UInt8
 from tqdm import tqdm
@@ -243,14 +243,12 @@ def _take(
         before = time.process_time()
         state, _ = jax.block_until_ready(take_step(training, stage, state, next(batches)))
         if averaging:
-            averaged = _average(averaged, state.params, averaging)
+            averaged = _average(state.params, averaged, 1 - averaging)
         seconds.append(time.process_time() - before)
     return state.params, averaged, seconds
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def _average(averaged: dict, params: dict, decay: float) -> dict:
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, averaged, params)
+_average = jax.jit(optax.incremental_update)
 
 
 def judged(settings: Settings, training: AnchorSettings, params: dict, images: Images) -> list[tuple[float, float]]:

@@ -1,1 +1,1 @@
-"""The priors and what is made of them: bins, integer coding tables, the coder."""
+"""Priors, the integer coding tables that are computed from them, and the entropy coders."""

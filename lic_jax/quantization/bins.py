@@ -5,19 +5,15 @@ The inner edges are the thresholds, where the symbol is really decided, or the m
 2025).
 """
 
-from typing import Literal
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lic_jax.errors import unknown_name
 from lic_jax.quantization.base import FittedQuantizer
-from lic_jax.quantization.fixed_point import BIN_EDGES
+from lic_jax.quantization.fixed_point import BIN_EDGES, EdgeKind
 
 UNBOUNDED = 1e6
-"""Stands for infinity: beyond every latent, yet gradients there are zeros and not NaN."""
-
-EdgeKind = Literal["thresholds", "midpoints"]
+"""Stands for infinity: no latent is as large, and gradients there are zeros, not NaN."""
 
 
 def inner_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Float[Array, " T"]:
@@ -40,7 +36,7 @@ def soft_bins(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """The bin of a soft value v in cell k: [v − (c_k − c_{k−1})/2, v + (c_{k+1} − c_k)/2].
 
-    It is open at the outermost levels. For a uniform quantizer it is v ± step/2: additive noise's.
+    The bins of the outermost levels have no outer end. A uniform quantizer has v ± step/2, as additive noise does.
     """
     half = jnp.pad(jnp.diff(quantizer.levels) / 2, 1, constant_values=UNBOUNDED)
     return soft_values - half[symbols], soft_values + half[symbols + 1]

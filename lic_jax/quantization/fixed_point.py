@@ -7,7 +7,7 @@ differently from one machine to the next.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -28,8 +28,10 @@ RATE_UNITS = 256
 """A rate of 1, the distance between two fitted quantizers, in the units that a stream stores."""
 
 
-BIN_EDGES = ("thresholds", "midpoints")
+EdgeKind = Literal["thresholds", "midpoints"]
 """Where the bins begin and end whose mass codes a symbol: where it is decided, or halfway between levels."""
+
+BIN_EDGES: tuple[EdgeKind, ...] = get_args(EdgeKind)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

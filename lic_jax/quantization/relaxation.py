@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lic_jax.gradients import lower_bound
-from lic_jax.quantization.bins import EdgeKind, soft_bins
+from lic_jax.quantization.bins import soft_bins
+from lic_jax.quantization.fixed_point import EdgeKind
 from lic_jax.quantization.noise import additive_noise, straight_through_round
 from lic_jax.quantization.rows import QuantizerOfRows
 from lic_jax.quantization.stanh import STanH

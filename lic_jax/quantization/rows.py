@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from lic_jax.quantization import staircase
 from lic_jax.quantization.base import FittedQuantizer
-from lic_jax.quantization.bins import EdgeKind, bin_edges
+from lic_jax.quantization.bins import bin_edges
+from lic_jax.quantization.fixed_point import EdgeKind
 from lic_jax.quantization.staircase import components_of
 
 _NARROWEST = -0.9

@@ -10,11 +10,11 @@ from lic_jax.errors import LicError
 
 ORBAX = version("orbax-checkpoint")
 SUPPORTED = tuple(map(int, ORBAX.split(".")[:2])) >= (0, 11)
-"""Older versions are there for the oldest JAX; what they make of it cannot be written with their tensorstore."""
+"""Older versions install beside the oldest JAX, but cannot write a training's state there."""
 
 
 def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
-    """A manager of the numbered states in `folder`, which is made if need be.
+    """Opens the numbered states in `folder`; makes the folder if it is missing.
 
     Raises:
       LicError: the installed orbax is too old.

@@ -8,7 +8,7 @@ from lic_jax.distortion.base import Distortion, RateDistortion
 from lic_jax.distortion.mse import mse
 from lic_jax.model import CodecModel
 from lic_jax.quantization.base import FittedQuantizer
-from lic_jax.quantization.bins import EdgeKind
+from lic_jax.quantization.fixed_point import EdgeKind
 from lic_jax.quantization.relaxation import SoftDecision, bits, expected
 from lic_jax.quantization.rows import QuantizerOfRows, Widening
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from lic_jax.config import HYPER_STRIDE, ModelConfig
 from lic_jax.errors import LicError, unknown_name
-from lic_jax.quantization.fixed_point import BIN_EDGES
+from lic_jax.quantization.fixed_point import BIN_EDGES, EdgeKind
 from lic_jax.registry import DISTORTIONS, QUANTIZERS, SCHEDULES, SOFT_DECISIONS, STAND_INS
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RefitSettings:
     relaxation: str = "expected"
     distortion: str = "mse"
     row_knots: int = 8
-    bin_edges: Literal["thresholds", "midpoints"] = "thresholds"
+    bin_edges: EdgeKind = "thresholds"
     hyper_quantizer: HyperQuantizer = "kept"
     symmetric: bool = True
 

@@ -115,7 +115,8 @@ def _fingerprint(metadata: dict[str, str], tree: dict) -> bytes:
     for name in (_BIN_EDGES_ENTRY, _KIND_ENTRY):
         if name in metadata:
             entries[name] = metadata[name]
-    parts = {name: tree["params"][name] for name in sorted(tree["params"]) if name in _receiver_parts(metadata)}
+    of_receiver = _receiver_parts(metadata)
+    parts = {name: part for name, part in tree["params"].items() if name in of_receiver}
     return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
 
 
