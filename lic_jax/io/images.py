@@ -47,13 +47,20 @@ def read_image(path: Path) -> RGB:
     data = read_bytes(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            check_size(image.height, image.width)
+            _check_size(image, path)
             _refuse_what_would_be_lost(image, path)
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except LicError:
         raise
     except Exception as error:  # what Pillow's formats raise of damaged files is not of a few kinds
         raise LicError(f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    try:
+        check_size(image.height, image.width)
+    except LicError as error:
+        raise LicError(f"{path}: {error}") from error
 
 
 def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
