@@ -38,17 +38,19 @@ from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo import shipped
 from lic_jax.zoo.weights import anchor_metadata, save_weights
 
-LOG_COLUMNS = (
-    "step",
-    "minutes",
-    "stage",
-    "objective",
-    "bpp",
-    "psnr_db",
-    "held_out_objective",
-    "held_out_bpp",
-    "held_out_psnr_db",
-)
+
+class LogRow(NamedTuple):
+    """A row of log.csv: means over the steps since the last one, and over the crops held out."""
+
+    step: int
+    minutes: float
+    stage: str
+    objective: float
+    bpp: float
+    psnr_db: float
+    held_out_objective: float
+    held_out_bpp: float
+    held_out_psnr_db: float
 
 
 class Data(NamedTuple):
@@ -174,9 +176,9 @@ class TrainingLog:
     """A CSV with a row a validation. Reopened at a step, it forgets the rows after it: they will be written again."""
 
     def __init__(self, path: Path, step: int, distortion: str = "mse"):
-        self._columns = LOG_COLUMNS
+        self._columns = LogRow._fields
         if distortion != "mse":
-            self._columns = (*LOG_COLUMNS, distortion, f"held_out_{distortion}")
+            self._columns = (*LogRow._fields, distortion, f"held_out_{distortion}")
         rows = []
         if path.exists():
             with path.open(newline="") as file:
@@ -198,7 +200,7 @@ class TrainingLog:
     def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
-        if self._columns != LOG_COLUMNS:
+        if self._columns != LogRow._fields:
             values += (training.distortion, held_out.distortion)
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])

@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import json
 import signal
@@ -10,8 +9,10 @@ import pytest
 from PIL import Image
 
 from lic_jax.cli import main as cli
+from lic_jax.evaluation.measurement import MeasuredRow
 from lic_jax.io import container
 from lic_jax.io.images import read_image
+from lic_jax.io.tables import read_csv
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import load_bundle
 
@@ -296,16 +297,13 @@ def test_evaluate_writes_a_row_an_image_and_rate(lic, photographs, tmp_path, cap
     for index, image in enumerate(photographs[:2]):
         Image.fromarray(image).save(folder / f"{index}.png")
     assert lic("evaluate", folder, "--csv", tmp_path / "rows.csv", "--rates", 0, 1.5) == 0
-    with (tmp_path / "rows.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "rate", "bpp", "psnr_db", "ms_ssim", "encode_s", "decode_s"]
-    assert [(row["image"], float(row["rate"])) for row in rows] == [
-        (name, rate) for name in ("0", "1", "mean") for rate in (0, 1.5)
-    ]
+    header, *_ = (tmp_path / "rows.csv").read_text().splitlines()
+    assert header == "image,rate,bpp,psnr_db,ms_ssim,encode_s,decode_s"
+    rows = read_csv(tmp_path / "rows.csv", MeasuredRow)
+    assert [(row.image, row.rate) for row in rows] == [(name, rate) for name in ("0", "1", "mean") for rate in (0, 1.5)]
     for rate in (0, 1.5):
-        of_rate = {row["image"]: row for row in rows if float(row["rate"]) == rate}
-        mean = (float(of_rate["0"]["bpp"]) + float(of_rate["1"]["bpp"])) / 2
-        assert float(of_rate["mean"]["bpp"]) == pytest.approx(mean, rel=1e-4)
+        bpp = {row.image: row.bpp for row in rows if row.rate == rate}
+        assert bpp["mean"] == pytest.approx((bpp["0"] + bpp["1"]) / 2, rel=1e-4)
     assert "PSNR dB" in capsys.readouterr().out
 
 
@@ -318,8 +316,7 @@ def test_evaluate_measures_searched_streams(lic, photographs, tmp_path):
     bpp = []
     for search in ((), ("--iterations", 2, "--method", "rounding")):
         assert lic("evaluate", folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 0
-        with (tmp_path / "rows.csv").open(newline="") as file:
-            bpp.append(float(next(csv.DictReader(file))["bpp"]))
+        bpp.append(read_csv(tmp_path / "rows.csv", MeasuredRow)[0].bpp)
     assert bpp[1] < bpp[0]
 
 
@@ -328,8 +325,7 @@ def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photograph
         Image.fromarray(photographs[0]).save(tmp_path / name)
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert lic("evaluate", tmp_path, "--csv", tmp_path / "rows.csv", "--rates", 1) == 0
-    with (tmp_path / "rows.csv").open(newline="") as file:
-        assert [row["image"] for row in csv.DictReader(file)] == ["a.bmp", "a.png", "b", "mean"]
+    assert [row.image for row in read_csv(tmp_path / "rows.csv", MeasuredRow)] == ["a.bmp", "a.png", "b", "mean"]
     assert "skipped broken.png" in capsys.readouterr().out
     for name in ("a.png", "a.bmp", "b.png"):
         (tmp_path / name).unlink()
@@ -351,8 +347,8 @@ def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_fol
     monkeypatch.setattr(measurement, "measure_image", interrupted_at_the_third)
     search = ("--iterations", 2, "--method", "rounding")
     assert lic("evaluate", photograph_folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 130
-    with (tmp_path / "rows.csv").open() as file:
-        assert [row["image"] for row in csv.DictReader(file)] == ["00", "01", measurement.MEAN]
+    rows = read_csv(tmp_path / "rows.csv", MeasuredRow)
+    assert [row.image for row in rows] == ["00", "01", measurement.MEAN]
     assert "interrupted; these are of the first 2 images" in capsys.readouterr().err
 
 

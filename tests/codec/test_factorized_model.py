@@ -1,6 +1,5 @@
 """The model with the factorized prior alone, from photographs to pixels: trained, refitted and used by its commands."""
 
-import csv
 import dataclasses
 import json
 from functools import partial
@@ -21,10 +20,12 @@ from lic_jax.entropy.priors.hyperprior import Hyperprior
 from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.io import container
+from lic_jax.io.tables import read_csv
 from lic_jax.model import CodecModel
 from lic_jax.quantization.fixed_point import UNIT
 from lic_jax.training import klt
 from lic_jax.training.anchor import started_from
+from lic_jax.training.loop import LogRow
 from lic_jax.zoo.bundle import load_bundle, save_bundle
 from lic_jax.zoo.weights import flatten, load_weights, save_weights
 
@@ -88,10 +89,9 @@ def test_a_name_chooses_the_model():
 
 
 def test_the_prior_learns_first_and_then_everything(trained):
-    with (trained / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["stage"], row["step"]) for row in rows] == [("factorized", "2"), ("everything", "4")]
-    assert all(float(row["held_out_psnr_db"]) > 15 for row in rows)
+    rows = read_csv(trained / "log.csv", LogRow)
+    assert [(row.stage, row.step) for row in rows] == [("factorized", 2), ("everything", 4)]
+    assert all(row.held_out_psnr_db > 15 for row in rows)
     tree, _ = load_weights(trained / "anchor.safetensors")
     assert set(tree) == {"analysis", "latent_prior", "synthesis"}
 

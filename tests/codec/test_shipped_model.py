@@ -1,8 +1,8 @@
 """The models that ship: they load, they are small, their curves are monotone, their estimates are their bytes."""
 
-import csv
 import importlib.util
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,16 +10,25 @@ import pytest
 import lic_jax as lic
 from lic_jax.cli import main as cli
 from lic_jax.codec.decoder import SymbolDecoder
-from lic_jax.evaluation.measurement import MEAN
+from lic_jax.evaluation.measurement import MEAN, MeasuredRow
 from lic_jax.evaluation.metrics import psnr
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.images import image_paths, read_image
+from lic_jax.io.tables import read_csv
 from lic_jax.zoo import shipped
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "estimated_rate.py"
 RESULTS = Path(__file__).parents[2] / "results"
 MEGABYTES = {"default": 12, "small": 1}
 KODAK = {"default": "kodak.csv", "small": "kodak_small.csv"}
+
+
+class ReferencePoint(NamedTuple):
+    """Of a row of kodak_reference.csv, the codec and its place on a curve."""
+
+    codec: str
+    bpp: float
+    psnr_db: float
 
 
 def estimated_bytes(bundle, image):
@@ -58,12 +67,10 @@ def test_the_model_has_a_card(name):
 
 @pytest.mark.parametrize("classical", ["jpeg", "webp"])
 def test_the_bd_rate_that_is_told_is_that_of_the_results(name, classical):
-    def curve(table, wanted):
-        with (RESULTS / table).open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
-        return [[float(row[column]) for row in rows] for column in ("bpp", "psnr_db")]
-
-    measured = bd_rate(*curve(KODAK[name], {"image": MEAN}), *curve("kodak_reference.csv", {"codec": classical}))
+    ours = [row for row in read_csv(RESULTS / KODAK[name], MeasuredRow) if row.image == MEAN]
+    reference = [row for row in read_csv(RESULTS / "kodak_reference.csv", ReferencePoint) if row.codec == classical]
+    columns = [[getattr(row, column) for row in rows] for rows in (ours, reference) for column in ("bpp", "psnr_db")]
+    measured = bd_rate(*columns)
     told = shipped.measured_facts()[name]["kodak_bd_rate_percent"][classical]
     assert told == pytest.approx(measured, abs=0.051)
     assert f"{abs(told):.1f} %" in shipped.path_of(name).with_suffix(".md").read_text()

@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.lab.published import published_curves
 from lic_jax.errors import LicError
 from lic_jax.evaluation.rate_distortion import Point, bd_rate, is_monotone
 
@@ -24,9 +24,8 @@ curves = st.lists(
 def kodak_curve(codec):
     if not PUBLISHED.is_file():
         pytest.skip(f"the published curves, {PUBLISHED}, are absent")
-    with PUBLISHED.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if (row["dataset"], row["codec"]) == ("kodak", codec)]
-    return [float(row["bpp"]) for row in rows], [float(row["psnr_db"]) for row in rows]
+    curve = published_curves(PUBLISHED, [codec])[codec]
+    return [point.bpp for point in curve], [point.psnr_db for point in curve]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -8,6 +7,7 @@ import pytest
 
 from experiments.lab.provenance import Answer, Output, code_version, provenance
 from lic_jax.errors import LicError
+from lic_jax.io.tables import read_csv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,7 @@ def answer(settings):
 
 def test_a_table_is_plain_and_its_provenance_lies_beside_it(settings, photograph_folder):
     written = answer(settings)
-    with written.path("question.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == [{"rate": "0", "bpp": "0.25"}, {"rate": "1", "bpp": "0.5"}]
+    assert read_csv(written.path("question.csv"), Row) == ROWS
     told = json.loads((settings.out / "question.json").read_text())
     assert told == provenance(settings)
     assert told["platform"] == "cpu"

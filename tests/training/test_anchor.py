@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import json
 import shutil
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
+from lic_jax.io.tables import read_csv
 from lic_jax.training import checkpoint, data
 from lic_jax.training.anchor import begin_stage, take_step, training_stages
-from lic_jax.training.loop import train_anchor
+from lic_jax.training.loop import LogRow, train_anchor
 from lic_jax.training.settings import AnchorSettings
 
 FLAGS = {
@@ -46,8 +46,7 @@ def equal(first, second):
 
 
 def steps_logged(out):
-    with (out / "log.csv").open(newline="") as file:
-        return [int(row["step"]) for row in csv.DictReader(file)]
+    return [row.step for row in read_csv(out / "log.csv", LogRow)]
 
 
 def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
@@ -105,9 +104,8 @@ def test_a_finished_training_stays_as_it_is_and_writes_lost_weights_again(settin
 def test_the_log_has_a_row_a_validation(uninterrupted):
     out, _ = uninterrupted
     assert steps_logged(out) == [30, 40, 60, 90, 120]
-    with (out / "log.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            assert float(row["held_out_bpp"]) > 0 and float(row["held_out_psnr_db"]) > 10
+    for row in read_csv(out / "log.csv", LogRow):
+        assert row.held_out_bpp > 0 and row.held_out_psnr_db > 10
 
 
 def test_other_settings_do_not_go_on_with_a_training(settings, uninterrupted, photograph_folder):
