@@ -55,7 +55,7 @@ def segments(decoder: Decoder, data: bytes) -> tuple[Segment, Segment]:
     rate_units = decoder.unpack(data).rate_units
     hyper_symbols, symbols = decoder.symbols(data)
     _, hyper_quantizer = decoder.bundle.quantizers_at(rate_units)
-    _, index = decoder.mean_and_table_index(hyper_quantizer.levels()[hyper_symbols])
+    _, index = decoder.mean_and_table_index(hyper_quantizer.levels_of(hyper_symbols))
     tables = decoder.tables(rate_units)
     return (
         Segment(hyper_symbols.ravel(), channel_index(hyper_symbols.shape), tables.hyper_latent),

@@ -58,7 +58,7 @@ def random_stream(decoder: Decoder, height: int, width: int, rate: float, seed: 
     shape = hyper_shape(height, width, bundle.config.hyper_channels)
     channel = channel_index(shape)
     hyper_symbols = random_symbols(rng, channel, tables.hyper_latent)
-    _, index = symbol_decoder.mean_and_table_index(hyper_quantizer.levels()[hyper_symbols.reshape(shape)])
+    _, index = symbol_decoder.mean_and_table_index(hyper_quantizer.levels_of(hyper_symbols.reshape(shape)))
     index = index.ravel()
     segments = (
         coder.encode(hyper_symbols, channel, tables.hyper_latent),

@@ -89,7 +89,7 @@ def plot_staircases(bundle: Bundle, rates: tuple[float, ...], reach: float = 6.0
     values = np.linspace(-reach, reach, 2001)
     for rate, shade in zip(rates, np.linspace(0.75, 0, len(rates)), strict=True):
         quantizer = bundle.quantizers_at(bundle.rate_units(rate))[0].at_row(SHOWN_ROW)
-        axes.plot(values, quantizer.levels()[quantizer.symbols(values)], color=str(shade), label=f"rate {rate:g}")
+        axes.plot(values, quantizer.levels_of(quantizer.symbols(values)), color=str(shade), label=f"rate {rate:g}")
     axes.set(xlabel="latent − mean, steps of the anchor", ylabel="level", title="What changes from rate to rate")
     axes.legend(frameon=False)
     return figure

@@ -226,7 +226,7 @@ def plot_staircases(steps: list[Step], rd_lambda: float, reach: float = 12.0) ->
     for axes, count in zip(all_axes.ravel(), counts, strict=False):
         for fitted, style, color in ((0, "-", "0.75"), (1, "-", "tab:blue")):
             quantizer = staircase(steps, count, rd_lambda, fitted)
-            axes.plot(values, quantizer.levels()[quantizer.symbols(values)], style, color=color)
+            axes.plot(values, quantizer.levels_of(quantizer.symbols(values)), style, color=color)
         axes.set_title(f"T = {count}", fontsize=10)
         light_grid(axes)
     for axes in all_axes.ravel()[len(counts) :]:
@@ -243,7 +243,7 @@ def plot_inverse_temperatures(quantizer: FixedPointQuantizer, betas: tuple[float
         1, len(betas), figsize=(2.6 * len(betas), 3), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     values = np.linspace(-reach, reach, 801)
-    hard = quantizer.levels()[quantizer.symbols(values)]
+    hard = quantizer.levels_of(quantizer.symbols(values))
     relaxed = stanh.from_values(quantizer.spacings * UNIT, quantizer.thresholds * UNIT)
     for axes, beta in zip(all_axes.ravel(), betas, strict=True):
         soft = np.asarray(stanh.soft(relaxed, values, beta))

@@ -57,7 +57,7 @@ def test_the_receiver_sees_what_the_sender_computed(codec, apply, image, rate):
     """Whatever the rate: the decoded image is the synthesis of the sender's own quantized latent."""
     analysed = codec.analyse(image)
     quantizer, hyper_quantizer = codec.bundle.quantizers_at(codec.bundle.rate_units(rate))
-    hyper_latent = hyper_quantizer.levels()[hyper_quantizer.symbols(np.asarray(analysed.hyper_latent))]
+    hyper_latent = hyper_quantizer.levels_of(hyper_quantizer.symbols(np.asarray(analysed.hyper_latent)))
     mean, index = apply(hyper_latent, None, 0, method="predict_stage")
     index = np.asarray(index).astype(int)
     symbols = quantizer.symbols(np.asarray(analysed.latent - mean), index)
@@ -119,7 +119,7 @@ def estimated_bits(codec, image, rate_units):
         hyper_symbols = staircase.symbols(hyper_quantizer, hyper_latent)
         edges = bin_edges(hyper_quantizer)
         hyper_mass = model.apply(variables, edges[hyper_symbols], edges[hyper_symbols + 1], method="hyper_mass")
-        quantized = staircase.dequantize(hyper_quantizer, hyper_symbols)
+        quantized = hyper_quantizer.levels[hyper_symbols]
         mean, index = model.apply(variables, quantized, None, 0, method="predict_stage")
         symbols = staircase.symbols(quantizer, latent - mean)
         edges = bin_edges(quantizer)
