@@ -21,8 +21,7 @@ from experiments.lab.anchors import Anchor, FitSettings
 from experiments.lab.kept import Origin, find_or_make, kept_path, pixels_digest
 from lic_jax.distortion.base import psnr
 from lic_jax.model import CodecModel
-from lic_jax.registry import SCHEDULES
-from lic_jax.training.refit import RefitState, refit, start_quantizers
+from lic_jax.training.refit import refit, start_quantizers
 from lic_jax.training.refit_objective import Quantizers, hard_objective
 from lic_jax.training.settings import RefitSettings
 
@@ -114,23 +113,10 @@ def _fit(anchor: Anchor, settings: RefitSettings, name: str, seed: int, start: Q
     batches = itertools.islice(batch_indices(len(anchor.to_fit.pixels), settings.batch_size, seed), settings.steps)
     progress = tqdm(batches, total=settings.steps, desc=name, unit="step")
     for index in progress:
-        beta = beta_of_step(settings, state)
         state, results = process.update_encoded(state, *anchor.to_fit.batch(index))
-        seen.append((beta, float(state.gap), np.asarray(results.objective)))
+        seen.append((float(state.beta), float(state.gap), np.asarray(results.objective)))
         progress.set_postfix_str(f"loss {float(jnp.mean(results.objective)):.3f}", refresh=False)
     return Fit(state.quantizers, *(np.asarray(column) for column in zip(*seen, strict=True)))
-
-
-def beta_of_step(settings: RefitSettings, state: RefitState) -> float:
-    """Gives the inverse temperature that the next step of a fit uses.
-
-    A schedule's state is not its β: that of `stochastic_gap` is the limit below which β is drawn. So the schedule is
-    asked, as `refit` asks it.
-    """
-    schedule = SCHEDULES[settings.schedule](settings.inverse_temperatures)
-    key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
-    beta, _ = schedule.update(state.beta, state.step, state.gap, key)
-    return float(beta)
 
 
 def smoothing_window(steps: int) -> int:

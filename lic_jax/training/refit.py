@@ -167,12 +167,22 @@ def _gradients(of_pair: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistor
 
 
 class RefitState(NamedTuple):
-    """A refit at one moment: K quantizer pairs on a leading axis, and what fits them."""
+    """A refit at one moment: K quantizer pairs on a leading axis, and what fits them.
+
+    Attributes:
+      step: how many were taken.
+      quantizers: the stack of pairs.
+      optimizer_state: of their optimizer.
+      annealing_state: of the schedule; not always its next β.
+      beta: the inverse temperature that the last step used, in units of 1/step of the uniform quantizer; 0 before all.
+      gap: mean |soft − hard| of the last step's batch, in steps of the uniform quantizer; 0 before all.
+    """
 
     step: Int[Array, ""]
     quantizers: Quantizers
     optimizer_state: optax.OptState
-    beta: annealing.State
+    annealing_state: annealing.State
+    beta: Float[Array, ""]
     gap: Float[Array, ""]
 
 
@@ -237,31 +247,32 @@ def refit(
         if keeps:
             first = jax.tree.map(lambda stack: jnp.broadcast_to(stack[:1], stack.shape), quantizers.hyper_latent)
             quantizers = quantizers.replace(hyper_latent=first)
-        return RefitState(
-            jnp.zeros((), jnp.int32), quantizers, optimizer.init(quantizers), schedule.init(), jnp.zeros(())
-        )
+        step, (beta, gap) = jnp.zeros((), jnp.int32), jnp.zeros(2)
+        return RefitState(step, quantizers, optimizer.init(quantizers), schedule.init(), beta, gap)
 
     def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
         return update_encoded(state, *encode(model, params, pixels))
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
-        beta, next_beta = anneal(state)
+        beta, annealing_state = anneal(state)
         of_pair = functools.partial(_gradient, loss, params, beta, batch)
         gradients, (results, gaps) = _gradients(of_pair, state.quantizers, lambdas, steps)
-        return descend(state, gradients, next_beta, jnp.mean(gaps)), results
+        state = descend(state, gradients)
+        return state._replace(annealing_state=annealing_state, beta=beta, gap=jnp.mean(gaps)), results
 
     @jax.jit
     def anneal(state: RefitState) -> tuple[Array, annealing.State]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        return schedule.update(state.beta, state.step, state.gap, key)
+        beta, annealing_state = schedule.update(state.annealing_state, state.step, state.gap, key)
+        return jnp.asarray(beta, jnp.float32), annealing_state
 
     @jax.jit
-    def descend(state: RefitState, gradients: Quantizers, next_beta: annealing.State, gap: Array) -> RefitState:
+    def descend(state: RefitState, gradients: Quantizers) -> RefitState:
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.quantizers)
         quantizers = optax.apply_updates(state.quantizers, updates)
         if settings.symmetric:
             quantizers = quantizers.replace(latent=quantizers.latent.symmetric())
-        return RefitState(state.step + 1, quantizers, optimizer_state, next_beta, gap)
+        return state._replace(step=state.step + 1, quantizers=quantizers, optimizer_state=optimizer_state)
 
     return Refit(init, update, update_encoded)
 

@@ -184,7 +184,7 @@ def test_an_optimizer_and_a_schedule_of_ones_own(training_works, tiny_config, bu
     begun = state = process.init()
     for _ in range(3):
         state, _ = process.update(state, crops[:4])
-    assert float(begun.beta) == 10 and float(state.beta) == pytest.approx(100)
+    assert float(begun.annealing_state) == 10 and float(state.annealing_state) == pytest.approx(100)
     np.testing.assert_allclose(state.quantizers.latent.thresholds, begun.quantizers.latent.thresholds, atol=1e-4)
     assert np.any(state.quantizers.widening.dead_zones != 0)
 

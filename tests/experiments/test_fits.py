@@ -89,11 +89,11 @@ def fits_made(monkeypatch):
     steps = []
 
     def stand_in(model, params, settings, anchor_lambda, seed, start):
-        state = RefitState(0, start, None, 10.0, 0.0)
+        state = RefitState(0, start, None, 10.0, 0.0, 0.0)
 
         def update_encoded(state, image, latent, hyper_latent):
             steps.append(len(image))
-            return state._replace(step=state.step + 1, gap=0.1), SimpleNamespace(
+            return state._replace(step=state.step + 1, beta=10.0, gap=0.1), SimpleNamespace(
                 objective=np.array([len(steps)])
             )
 

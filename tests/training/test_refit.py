@@ -179,7 +179,7 @@ def test_fixed_point_keeps_the_curve(model, params, crops, curve):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_begins_at_the_initial_inverse_temperature(model, params, schedule):
-    assert float(refit(model, params, RefitSettings(schedule=schedule), 0.01).init().beta) == 10
+    assert float(refit(model, params, RefitSettings(schedule=schedule), 0.01).init().annealing_state) == 10
 
 
 @pytest.mark.parametrize("lambdas", [(), (0.01, 0.005), (-1.0,)])
