@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from experiments.lab.kept import files_digest
+from experiments.lab.photographs import spread
 from experiments.lab.samples import sample_photographs
 from lic_jax.distortion.base import to_network_domain
 from lic_jax.errors import LicError
@@ -120,18 +121,12 @@ def photographs_of(settings: FitSettings) -> tuple[dict[str, RGB], dict[str, RGB
         part = "held out; raise" if to_fit else "left to fit to; lower"
         raise LicError(f"no photograph of {settings.images} is {part} --held-out or give a folder of more")
     return tuple(
-        {path.name: image for path in _spread(paths, count) if min((image := read_image(path)).shape[:2]) >= side}
+        {path.name: image for path in spread(paths, count) if min((image := read_image(path)).shape[:2]) >= side}
         for paths, count, side in (
             (to_fit, settings.crops, settings.crop_size),
             (held_out, settings.judged_crops, settings.crop_size),
         )
     )
-
-
-def _spread(items: list, count: int) -> list:
-    """`count` of them, spread evenly; all if there are fewer."""
-    positions = np.linspace(0, len(items) - 1, min(count, len(items)))
-    return [items[index] for index in positions.round().astype(int)]
 
 
 def crops_of(photographs: dict[str, RGB], size: int, count: int, seed: int) -> UInt8[np.ndarray, "count size size 3"]:

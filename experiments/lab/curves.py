@@ -9,11 +9,16 @@ from tqdm import tqdm
 
 from experiments.lab.pictures import save_picture
 from lic_jax.codec.codec import Codec
+from lic_jax.config import ModelConfig
+from lic_jax.distortion.base import psnr
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
 from lic_jax.evaluation.measurement import measure_image
 from lic_jax.evaluation.rate_distortion import bd_rate
 from lic_jax.io.images import RGB
+from lic_jax.model import CodecModel
+from lic_jax.training.curve import evaluate_quantizers
+from lic_jax.training.refit_objective import Quantizers
 
 
 class CodecPoint(NamedTuple):
@@ -100,6 +105,14 @@ def real_curve(codec: Codec, photographs: dict[str, RGB], description: str) -> l
     mse = 255**2 * 10 ** (-psnr_db / 10)
     means = (term.mean(axis=0).tolist() for term in (bpp, psnr_db, bpp + np.asarray(codec.bundle.lambdas) * mse))
     return [CurvePoint(*point) for point in zip(codec.bundle.lambdas, *means, strict=True)]
+
+
+def estimated_points(
+    config: ModelConfig, params: dict, quantizers: Quantizers, image: RGB, lambdas: tuple[float, ...]
+) -> list[tuple[float, float]]:
+    """Estimated bpp and PSNR in dB of an image with each of some quantizers; its sides are multiples of 64."""
+    bpp, mse = evaluate_quantizers(CodecModel(config), params, quantizers, image[None], lambdas, batch_size=1)
+    return [(float(rate), float(psnr(error))) for rate, error in zip(bpp, mse, strict=True)]
 
 
 def bd_rate_of(points, reference) -> float:

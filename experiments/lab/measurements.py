@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
+from experiments.lab.photographs import spread
 from experiments.lab.trainings import EqualTraining, model_name, synthesis_flops, trained_model
 from lic_jax.codec.codec import Codec
 from lic_jax.config import ModelConfig
@@ -58,8 +59,7 @@ def held_out_paths(training: EqualTraining, images: Path) -> list[Path]:
     _, paths = data.split_held_out(image_paths(images), training.held_out)
     if not paths:
         raise LicError(f"no photograph of {images} is held out; raise --held-out or give a folder of more")
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(training.measured, len(paths))).round().astype(int))
-    return [paths[index] for index in chosen]
+    return spread(paths, training.measured)
 
 
 def held_out_photographs(training: EqualTraining, images: Path) -> dict[str, RGB]:

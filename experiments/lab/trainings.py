@@ -179,7 +179,7 @@ def trained_model(training: EqualTraining, config: ModelConfig, images: Path) ->
     def model() -> Refitted:
         photographs = training_photographs(images, training.held_out, training.crop_size)
         first, last = training_stages(training.anchor(config))
-        params = {**_klt_params(training, config, photographs), **_trained_hyperprior(training, images, photographs)}
+        params = {**_start(training, config, photographs), **_trained_hyperprior(training, images, photographs)}
         if not is_shallow(config.synthesis_layers):
             params = _scaled_to_its_data(training, params, first.model, photographs)
         params = run_stage(training, _synthesis_stage(training, config, first.model), params, photographs, folder)
@@ -200,9 +200,14 @@ def _origin(training: EqualTraining, images: Path, config: ModelConfig | None = 
     return Origin("", [decisive, model], files_digest(image_paths(images)))
 
 
-def _klt_params(training: EqualTraining, config: ModelConfig, photographs: data.PhotographFolder) -> dict:
+def klt_params(config: ModelConfig, photographs: data.PhotographFolder, rd_lambda: float, seed: int) -> dict:
+    """The parameters of a model at its KLT start."""
     some = photographs.photographs[:: max(1, len(photographs) // KLT_PHOTOGRAPHS)]
-    return klt_start(initialize(config, jax.random.key(training.seed)), config, some, training.rd_lambda, training.seed)
+    return klt_start(initialize(config, jax.random.key(seed)), config, some, rd_lambda, seed)
+
+
+def _start(training: EqualTraining, config: ModelConfig, photographs: data.PhotographFolder) -> dict:
+    return klt_params(config, photographs, training.rd_lambda, training.seed)
 
 
 def _scaled_to_its_data(training: EqualTraining, params: dict, linear: CodecModel, photographs) -> dict:
@@ -226,7 +231,7 @@ def _trained_hyperprior(training: EqualTraining, images: Path, photographs: data
     later = {"synthesis_steps": 0, "steps": 0, "refit_steps": 1, "lambdas": (training.rd_lambda,)}
     folder = kept_path(training.folder, "hyperprior", _origin(dataclasses.replace(training, **later), images))
     first, _ = training_stages(training.anchor(config))
-    params = run_stage(training, first, _klt_params(training, config, photographs), photographs, folder)
+    params = run_stage(training, first, _start(training, config, photographs), photographs, folder)
     return {part: params[part] for part in first.model.prior.parts}
 
 

@@ -11,42 +11,25 @@ kept in runs/training_trials, a file a trial: killed, the same command goes on b
 """
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import optax
 import tyro
-from jaxtyping import UInt8
 from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import bd_rate_of
-from experiments.lab.kept import Origin, files_digest, find_or_make, kept_path
+from experiments.lab.kept import Origin, find_or_make, kept_path
 from experiments.lab.pictures import light_grid, save_picture
 from experiments.lab.provenance import Answer, Output
+from experiments.lab.trials import Images, Trial, judged, load_images, trained
 from lic_jax.config import HYPER_STRIDE, ModelConfig
-from lic_jax.distortion.base import psnr
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.evaluation.complexity import complexity, decoding
-from lic_jax.io.images import image_paths
 from lic_jax.io.tables import read_csv, write_csv
-from lic_jax.model import CodecModel, initialize
-from lic_jax.training import data
-from lic_jax.training.anchor import begin_stage, take_step, training_stages
-from lic_jax.training.curve import evaluate_quantizers
-from lic_jax.training.klt import klt_start
-from lic_jax.training.refit import start_quantizers
-from lic_jax.training.settings import AnchorSettings, RefitSettings, check_counts
-
-PACE_STEPS = 8
-"""Steps whose time says how many the others are."""
-
-KLT_PHOTOGRAPHS = 256
+from lic_jax.training.settings import AnchorSettings, check_counts
 
 DECISIVE = ("seconds", "prior_share", "lambdas", "measured", "held_out")
 """The settings that a trial's result depends on."""
@@ -87,23 +70,6 @@ class Settings(Output):
         for name in self.only:
             if name not in TRIALS:
                 raise unknown_name("trial", name, list(TRIALS))
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """A training that differs in one thing.
-
-    Attributes:
-      question: the choice that it tries.
-      settings: of the training; steps are not decided yet.
-      averaging: the decay of a moving average of the weights, which is judged in their place; none if 0.
-      has_prior_stage: whether the prior learns alone first.
-    """
-
-    question: str
-    settings: AnchorSettings
-    averaging: float = 0.0
-    has_prior_stage: bool = True
 
 
 BASE = ModelConfig(analysis_channels=(32, 48, 64), latent_channels=192, hyper_channels=48)
@@ -170,96 +136,18 @@ class Point(NamedTuple):
     psnr_db: float
 
 
-def measured(settings: Settings, trial: Trial, images: "Images") -> list[Point]:
+def measured(settings: Settings, trial: Trial, images: Images) -> list[Point]:
     """A trial at each λ, from its file if it was trained before."""
 
     def points() -> list[Point]:
-        params, training, seconds = trained(settings, trial, images)
-        taken = training.hyperprior_steps, training.steps, seconds
-        return [Point(*taken, *point) for point in judged(settings, training, params, images)]
+        ended = trained(trial, images, settings.seconds, settings.prior_share)
+        taken = ended.settings.hyperprior_steps, ended.settings.steps, ended.seconds
+        return [Point(*taken, *point) for point in judged(ended, images, settings.lambdas)]
 
     decisive = {name: getattr(settings, name) for name in DECISIVE}
     origin = Origin("", [dataclasses.asdict(trial), decisive], images.digest)
     path = kept_path(settings.folder, trial.question, origin, ".csv")
     return find_or_make(path, points, write_csv, lambda path: read_csv(path, Point))
-
-
-class Images(NamedTuple):
-    """The photographs: to train on, and the middles of those held out; `digest` is of the folder's files."""
-
-    photographs: data.PhotographFolder
-    squares: UInt8[np.ndarray, "count side side 3"]
-    digest: str
-
-
-def load_images(settings: Settings) -> Images:
-    """The photographs of the folder.
-
-    Raises:
-      LicError: no such folder, or no usable photograph in it.
-    """
-    photographs, held_out = data.load_folder(settings.images, settings.held_out, settings.measured)
-    middles = [_middle(photograph, settings.measured) for photograph in held_out.photographs]
-    return Images(photographs, np.stack(middles), files_digest(image_paths(settings.images)))
-
-
-def _middle(photograph: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
-    top, left = ((size - side) // 2 for size in photograph.shape[:2])
-    return photograph[top : top + side, left : left + side]
-
-
-def trained(settings: Settings, trial: Trial, images: Images) -> tuple[dict, AnchorSettings, float]:
-    """The parameters after a trial, its settings with the steps that were taken, and the seconds that those took."""
-    paced = dataclasses.replace(trial.settings, hyperprior_steps=PACE_STEPS, steps=2 * PACE_STEPS)
-    some = images.photographs.photographs[:: max(1, len(images.photographs) // KLT_PHOTOGRAPHS)]
-    config = trial.settings.model
-    start = klt_start(initialize(config, jax.random.key(paced.seed)), config, some, paced.rd_lambda, paced.seed)
-    prior_share = settings.prior_share if trial.has_prior_stage else 0.0
-    shares = (prior_share, 1 - prior_share)
-    counts = []
-    for number, share in enumerate(shares):
-        _, _, seconds = _take(paced, number, start, images, 2 * PACE_STEPS, 0.0)
-        counts.append(round(share * settings.seconds / np.median(seconds[PACE_STEPS:])))
-    training = dataclasses.replace(trial.settings, hyperprior_steps=counts[0], steps=sum(counts))
-    params, total = start, 0.0
-    for number, count in enumerate(counts):
-        params, averaged, seconds = _take(training, number, params, images, count, trial.averaging)
-        total += sum(seconds)
-    return averaged if trial.averaging else params, training, total
-
-
-def _take(
-    training: AnchorSettings, number: int, params: dict, images: Images, count: int, averaging: float
-) -> tuple[dict, dict, list[float]]:
-    """Steps of a stage, from its first one on: the parameters, their moving average, processor seconds of each step."""
-    stage = training_stages(training)[number]
-    state = begin_stage(stage, jax.tree.map(jnp.array, params))
-    averaged = jax.tree.map(jnp.array, params)
-    batches = data.crop_batches(
-        images.photographs, training.crop_size, training.batch_size, training.seed, start=stage.first_step
-    )
-    seconds = []
-    for _ in tqdm(range(count), desc=stage.name, unit="step", leave=False):
-        before = time.process_time()
-        state, _ = jax.block_until_ready(take_step(training, stage, state, next(batches)))
-        if averaging:
-            averaged = _average(state.params, averaged, 1 - averaging)
-        seconds.append(time.process_time() - before)
-    return state.params, averaged, seconds
-
-
-_average = jax.jit(optax.incremental_update)
-
-
-def judged(settings: Settings, training: AnchorSettings, params: dict, images: Images) -> list[tuple[float, float]]:
-    """Estimated bpp and PSNR at each λ, means over the photographs held out."""
-    quantizers = start_quantizers(training.model, RefitSettings(lambdas=settings.lambdas), training.rd_lambda)
-    points = []
-    for square in tqdm(images.squares, desc="held out", leave=False):
-        model = CodecModel(training.model)
-        bpp, mse = evaluate_quantizers(model, params, quantizers, square[None], settings.lambdas, batch_size=1)
-        points.append([(float(rate), float(psnr(error))) for rate, error in zip(bpp, mse, strict=True)])
-    return np.mean(points, axis=0).tolist()
 
 
 def rows_of(settings: Settings, trials: dict[str, list[Point]]) -> list[Row]:
@@ -303,7 +191,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def main(settings: Settings) -> None:
     answer = Answer(settings, "training_trials.csv", "training_trials.png")
-    images = load_images(settings)
+    images = load_images(settings.images, settings.held_out, settings.measured)
     first = next(iter(TRIALS))
     names = [name for name in TRIALS if not settings.only or name in (first, *settings.only)]
     trials = {}

@@ -17,14 +17,12 @@ from lic_jax.codec.one_shot import pad_to_multiple
 from tqdm import tqdm
 
 from experiments.lab.command_line import run
+from experiments.lab.curves import estimated_points
 from lic_jax.config import ModelConfig
-from lic_jax.distortion.base import psnr
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import MEAN
 from lic_jax.io.images import image_paths, read_image
 from lic_jax.io.tables import write_csv
-from lic_jax.model import CodecModel
-from lic_jax.training.curve import evaluate_quantizers
 from lic_jax.training.data import split_held_out
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
@@ -70,9 +68,8 @@ def main(settings: Settings) -> None:
     _, paths = split_held_out(image_paths(settings.images), settings.held_out)
     points = {}
     for path in tqdm(paths, unit="image"):
-        image = pad_to_multiple(read_image(path))[None]
-        bpp, mse = evaluate_quantizers(CodecModel(config), params, quantizers, image, settings.lambdas, batch_size=1)
-        points[path.name] = [(float(rate), float(psnr(error))) for rate, error in zip(bpp, mse, strict=True)]
+        image = pad_to_multiple(read_image(path))
+        points[path.name] = estimated_points(config, params, quantizers, image, settings.lambdas)
     points[MEAN] = np.mean(list(points.values()), axis=0).tolist()
     rows = [EstimatedRow(image, rate, *point) for image, curve in points.items() for rate, point in enumerate(curve)]
     write_csv(settings.csv, rows)

@@ -29,24 +29,28 @@ def test_a_search_that_saves_a_tenth_of_the_rate_has_a_bd_rate_of_minus_ten(expe
     assert [row.bpp for row in rows[4:]] == pytest.approx(0.9 * bpp)
 
 
-def test_published_curves_are_those_of_kodak(experiment, tmp_path):
+def test_published_curves_are_those_of_kodak(tmp_path):
+    from experiments.lab.published import PublishedPoint, published_curves
+
     table = tmp_path / "published.csv"
     rows = [
-        ("kodak", experiment.PUBLISHED, 0.2, 27.0),
-        ("tecnick", experiment.PUBLISHED, 0.1, 30.0),
-        ("kodak", experiment.PUBLISHED_SGA, 0.18, 27.1),
+        ("kodak", "JPEG", 0.2, 27.0),
+        ("tecnick", "JPEG", 0.1, 30.0),
+        ("kodak", "BPG", 0.18, 27.1),
     ]
     header = "dataset,codec,bpp,psnr_db\n"
     table.write_text(header + "".join(",".join(map(str, row)) + "\n" for row in rows))
-    plain, searched = experiment.published_pair(table)
-    np.testing.assert_allclose(plain, [[0.2, 27.0]])
-    np.testing.assert_allclose(searched, [[0.18, 27.1]])
+    curves = published_curves(table, ("BPG", "JPEG"))
+    assert curves == {
+        "BPG": [PublishedPoint("kodak", "BPG", 0.18, 27.1)],
+        "JPEG": [PublishedPoint("kodak", "JPEG", 0.2, 27.0)],
+    }
     table.write_text(header)
     with pytest.raises(LicError, match="has no points of"):
-        experiment.published_pair(table)
+        published_curves(table, ["JPEG"])
     table.write_text("bpp\n1\n")
     with pytest.raises(LicError, match="column 'dataset' is missing"):
-        experiment.published_pair(table)
+        published_curves(table, ["JPEG"])
 
 
 def test_what_was_measured_is_not_measured_again(experiment, tiny_model_file, photograph_folder, tmp_path, monkeypatch):
@@ -64,20 +68,24 @@ def test_what_was_measured_is_not_measured_again(experiment, tiny_model_file, ph
     experiment.main(settings)
 
 
-def test_the_time_of_many_steps_is_that_of_few_and_of_what_each_takes(experiment, monkeypatch):
+def test_the_time_of_many_steps_is_that_of_few_and_of_what_each_takes(monkeypatch):
+    from experiments.lab import searches
+
     now = [0.0]
-    monkeypatch.setattr(experiment.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(searches.time, "perf_counter", lambda: now[0])
 
     def compress(codec, image, search, rate):
         now[0] += 0.5 + 0.1 * search.iterations
 
-    monkeypatch.setattr(experiment, "compress", compress)
+    monkeypatch.setattr(searches, "compress", compress)
     counts = (0, 3, 30, 50, 3000)
-    seconds = experiment.seconds_of(None, None, "sga", counts, 1.0)
+    seconds = searches.seconds_of(None, None, "sga", counts, 1.0)
     assert list(seconds) == [("sga", count) for count in counts]
     assert list(seconds.values()) == pytest.approx([0.5 + 0.1 * count for count in counts])
 
 
-def test_a_photograph_smaller_than_its_crop_is_named(experiment, photograph_folder, tmp_path):
+def test_a_photograph_smaller_than_its_crop_is_named(photograph_folder):
+    from experiments.lab.photographs import read_photographs
+
     with pytest.raises(LicError, match="smaller than a crop of 4096"):
-        experiment.photographs(experiment.Settings(photograph_folder, crop=4096))
+        read_photographs(photograph_folder, crop=4096)

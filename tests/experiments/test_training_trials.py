@@ -16,17 +16,18 @@ def settings(photograph_folder, tmp_path):
 @pytest.fixture
 def trained(monkeypatch):
     """Stands in for the training and the judgement, which compile for long; counts the trials."""
+    from experiments.lab.trials import Trained
     from experiments.questions import training_trials
 
     trials = []
 
-    def train(settings, trial, images):
+    def train(trial, images, seconds, prior_share):
         trials.append(trial)
-        return {}, dataclasses.replace(trial.settings, hyperprior_steps=10, steps=40), settings.seconds
+        return Trained({}, dataclasses.replace(trial.settings, hyperprior_steps=10, steps=40), seconds)
 
-    def judge(settings, training, params, images):
+    def judge(ended, images, lambdas):
         """Each trial needs 10 % more bits than the one before."""
-        return [(1.1 ** len(trials) * 2.0**step, 25.0 + 4 * step) for step in range(len(settings.lambdas))]
+        return [(1.1 ** len(trials) * 2.0**step, 25.0 + 4 * step) for step in range(len(lambdas))]
 
     monkeypatch.setattr(training_trials, "trained", train)
     monkeypatch.setattr(training_trials, "judged", judge)
@@ -34,9 +35,10 @@ def trained(monkeypatch):
 
 
 def test_a_trial_is_kept_and_found_again_unless_something_that_decides_it_differs(settings, trained):
-    from experiments.questions.training_trials import TRIALS, load_images, measured, rows_of
+    from experiments.lab.trials import load_images
+    from experiments.questions.training_trials import TRIALS, measured, rows_of
 
-    images = load_images(settings)
+    images = load_images(settings.images, settings.held_out, settings.measured)
     names = ["as it is", "12 hidden"]
     trials = {name: measured(settings, TRIALS[name], images) for name in names}
     assert {name: measured(settings, TRIALS[name], images) for name in names} == trials
@@ -64,7 +66,7 @@ def test_every_trial_differs_from_the_first_and_can_be_trained():
 
 
 def test_averaged_weights_follow_the_last_ones():
-    from experiments.questions.training_trials import _average
+    from experiments.lab.trials import _average
 
     averaged = {"kernel": np.zeros(3, np.float32)}
     for _ in range(3):
