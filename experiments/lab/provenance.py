@@ -1,7 +1,8 @@
 """The files that a question answers with, and what tells where they came from.
 
 Beside each table lies its provenance, `annealing.json` beside `annealing.csv`: the commit, the device, the seed and all
-settings with their digest. The table itself stays plain.
+settings with their digest. The table itself stays plain. Tables older than this have what the history tells, "recorded"
+afterwards; which settings made them is not known, so a new run does not replace them unasked.
 
     def main(settings):
         answer = Answer(settings, "annealing.csv", "annealing.png")   # refuses here, before any work
@@ -145,13 +146,13 @@ def _check_settings(table: Path, new: dict) -> None:
     """Raises LicError unless a table that is there was made with the same settings."""
     remedy = "give --out another folder, or --overwrite"
     beside = provenance_path(table)
-    if not beside.exists():
-        raise LicError(f"{table} is there and does not say with which settings it was made; {remedy}")
     try:
-        old = json.loads(read_bytes(beside))
-        old_settings, old_digest = dict(old["settings"]), old["settings_digest"]
-    except (KeyError, TypeError, ValueError) as error:
+        old = json.loads(read_bytes(beside)) if beside.exists() else {}
+        old_settings, old_digest = dict(old.get("settings", {})), old.get("settings_digest")
+    except (AttributeError, TypeError, ValueError) as error:
         raise LicError(f"{beside} is damaged ({error!r}); {remedy}") from error
+    if old_digest is None:
+        raise LicError(f"{table} is there and does not say with which settings it was made; {remedy}")
     if old_digest != new["settings_digest"]:
         raise LicError(f"{table} was made with other settings ({_difference(old_settings, new['settings'])}); {remedy}")
 

@@ -101,8 +101,11 @@ def test_a_table_of_unknown_origin_is_not_replaced(settings):
     (settings.out / "question.json").write_text('{"settings"')
     with pytest.raises(LicError, match=r"question\.json is damaged"):
         answer(settings)
+    (settings.out / "question.json").write_text('{"recorded": "afterwards, from the history"}')
+    with pytest.raises(LicError, match=r"^\S+question\.csv is there and does not say with which settings"):
+        answer(settings)
     (settings.out / "question.json").unlink()
-    with pytest.raises(LicError, match="does not say with which settings"):
+    with pytest.raises(LicError, match=r"question\.csv is there and does not say with which settings"):
         answer(settings)
 
 

@@ -1,6 +1,7 @@
-"""The tables in results/ are still those that their scripts write."""
+"""The tables in results/ are still those that their scripts write, and each tells where it came from."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ KINDS = {
     "image_by_image": "tools.image_by_image.ImageRow",
     "kodak_reference": "lab.curves.CodecPoint",
 }
+
+
+@pytest.mark.parametrize("table", sorted(path.stem for path in RESULTS.glob("*.csv")))
+def test_a_table_tells_where_it_came_from(table):
+    told = json.loads((RESULTS / f"{table}.json").read_text())
+    assert told["platform"] and told["device"]
+    assert {"commit", "settings", "settings_digest"} <= told.keys() or {"recorded", "table_committed_in"} <= told.keys()
 
 
 @pytest.mark.parametrize("table", KINDS)
