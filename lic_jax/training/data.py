@@ -131,7 +131,7 @@ def crop_batches(
         .shuffle()
         .repeat()
         .random_map(RandomCrop(crop_size, min_scale))
-        .batch(batch_size)
+        .batch(batch_size, drop_remainder=True)  # of an endless row nothing remains; else grain overflows on size 1
     )
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
     return iter(dataset[start:].to_iter_dataset(options))

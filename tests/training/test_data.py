@@ -147,6 +147,14 @@ def test_batches_have_the_shape_of_the_crops(photographs):
         assert batch.dtype == np.uint8
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_size_of_a_batch_decides_nothing_but_the_grouping_of_crops(photographs, size):
+    together = take(crop_batches(photographs, CROP, 10, seed=1), 1)[0]
+    np.testing.assert_array_equal(
+        np.concatenate(take(crop_batches(photographs, CROP, size, seed=1), 10 // size)), together
+    )
+
+
 def test_batches_are_a_function_of_the_seed(photographs):
     first = np.stack(take(crop_batches(photographs, CROP, BATCH, seed=1), 8))
     np.testing.assert_array_equal(first, take(crop_batches(photographs, CROP, BATCH, seed=1), 8))
