@@ -40,7 +40,7 @@ def random_message():
 
 @pytest.fixture(scope="session")
 def plain_machine():
-    """Runs a Python program as on a machine without this one's vector instructions; gives what it prints.
+    """Gives a test file's `digest()` as a machine without this one's vector instructions computes it.
 
     NumPy picks its kernels by the processor; here it is told that the processor has none of what they were made for.
     """
@@ -48,9 +48,9 @@ def plain_machine():
     if not found:
         pytest.skip("this NumPy uses no vector instructions beyond its baseline: there is nothing to switch off")
 
-    def run(program):
+    def run(path):
         environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(found), "OPENBLAS_CORETYPE": "Prescott"}
-        program = f"{SWITCHED_OFF}\n{program}"
+        program = f"{SWITCHED_OFF}; import runpy; print(runpy.run_path({str(path)!r})['digest']())"
         result = subprocess.run(
             [sys.executable, "-W", "error::ImportWarning", "-c", program],
             cwd=REPOSITORY,
