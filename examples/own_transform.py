@@ -28,7 +28,7 @@ class Residue(nn.Module):
     """A synthesis: blocks of 16 × 16 pixels, and a sine of another such path for what is periodic."""
 
     @nn.compact
-    def __call__(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch 16*h 16*w 3"]:
+    def __call__(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch height width 3"]:
         blocks = TransposedConvolution(3, 18, 16, name="blocks")(latent)
         waves = TransposedConvolution(3, 18, 16, name="waves")(latent)
         return blocks + 0.1 * jnp.sin(waves)

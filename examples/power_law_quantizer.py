@@ -38,7 +38,7 @@ class PowerLaw:
         return self._expand(jnp.arange(self.components) - (self.components - 1) / 2)
 
     @property
-    def levels(self) -> Float[Array, "*stack T+1"]:
+    def levels(self) -> Float[Array, "*stack levels"]:
         """Whole numbers, companded."""
         return self._expand(jnp.arange(self.components + 1) - self.components / 2)
 

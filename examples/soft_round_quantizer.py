@@ -37,7 +37,7 @@ class SoftRound:
         return jnp.exp(self.log_step)[..., None] * (jnp.arange(self.components) - (self.components - 1) / 2)
 
     @property
-    def levels(self) -> Float[Array, "*stack T+1"]:
+    def levels(self) -> Float[Array, "*stack levels"]:
         """Multiples of the step."""
         return jnp.exp(self.log_step)[..., None] * (jnp.arange(self.components + 1) - self.components / 2)
 

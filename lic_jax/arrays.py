@@ -1,13 +1,15 @@
 """Array types for the signatures of what a decoding device runs: jaxtyping's, where something reads them.
 
-A type checker sees jaxtyping; at run time nothing is imported, since such a device has NumPy alone.
+A type checker and the tests, which import jaxtyping first, see jaxtyping; otherwise nothing is imported, since such a
+device has NumPy alone.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
     from jaxtyping import Float, Int, UInt8
 
     RGB = UInt8[np.ndarray, "height width 3"]

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 @jax.custom_vjp
-def lower_bound(values: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
+def lower_bound(values: Float[Array, "*shape"], bound: Float[Array, ""] | float) -> Float[Array, "*shape"]:
     """max(values, bound), whose gradient also passes where it would move a value back up to the bound.
 
     With the plain maximum a value below the bound is stuck there (Ballé et al., tensorflow-compression `lower_bound`).

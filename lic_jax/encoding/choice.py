@@ -13,14 +13,14 @@ class Latents(NamedTuple):
     """y and z of a batch, continuous or quantized."""
 
     latent: Float[Array, "batch h w latent"]
-    hyper_latent: Float[Array, "batch h/4 w/4 hyper"]
+    hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"]
 
 
 class Symbols(NamedTuple):
     """The symbols of y − μ and of z."""
 
     latent: Int[Array, "batch h w latent"]
-    hyper_latent: Int[Array, "batch h/4 w/4 hyper"]
+    hyper_latent: Int[Array, "batch hyper_h hyper_w hyper"]
 
 
 @struct.dataclass

@@ -30,12 +30,12 @@ class Staircase:
       reconstructions: how far each row moves its levels away from the middle one (`quantization.rows`), if it does.
     """
 
-    levels: Float[Array, " T+1"]
-    code_lengths: Float[Array, "tables T+1"]
+    levels: Float[Array, " levels"]
+    code_lengths: Float[Array, "tables levels"]
     reconstructions: Float[Array, " tables"] | None = None
 
     @classmethod
-    def of(cls, quantizer: IntegerQuantizer, tables: Int[np.ndarray, "tables T+1"]) -> "Staircase":
+    def of(cls, quantizer: IntegerQuantizer, tables: Int[np.ndarray, "tables levels"]) -> "Staircase":
         """A codec's quantizer and the integer tables that its symbols are coded with."""
         levels, reconstructions = quantizer.outward()
         if reconstructions is not None:

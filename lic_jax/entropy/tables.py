@@ -19,7 +19,7 @@ PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS
 
 
-def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tables T+1"]:
+def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tables levels"]:
     """Frequencies of T + 1 symbols from the cumulative probabilities at the T edges between them.
 
     Each row sums to 2²⁴ and no entry is below 1.
@@ -41,7 +41,7 @@ def scale_table() -> Float[np.ndarray, "64"]:
     return SCALE_MIN * exact.exp(np.arange(SCALE_COUNT) * LOG_SCALE_STEP)
 
 
-def gaussian_tables(quantizer: IntegerQuantizer) -> Int[np.ndarray, "64 T+1"]:
+def gaussian_tables(quantizer: IntegerQuantizer) -> Int[np.ndarray, "64 levels"]:
     """One table a scale index, for y − μ under a zero-mean Gaussian."""
     return tables_of_cdf(exact.normal_cdf(quantizer.coding_edges() / scale_table()[:, None]))
 
@@ -59,7 +59,7 @@ def density_shapes(channels: int, widths: tuple[int, ...] = (3, 3)) -> dict[str,
 
 def factorized_tables(
     prior: dict[str, Float[np.ndarray, "..."]], quantizer: IntegerQuantizer
-) -> Int[np.ndarray, "channel T+1"]:
+) -> Int[np.ndarray, "channel levels"]:
     """One table a channel, for a latent or hyper latent under its factorized prior.
 
     Args:

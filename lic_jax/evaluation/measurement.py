@@ -4,7 +4,7 @@ import collections
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +16,7 @@ from lic_jax.io.images import RGB, image_paths, read_image
 MEAN = "mean"
 
 
+@runtime_checkable
 class RateCodec(Protocol):
     """What is measured: `lic_jax.Codec`, or anything else that analyses once and codes at many rates."""
 

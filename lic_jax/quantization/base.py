@@ -7,18 +7,19 @@ temperature β. Everything else, symbols, bins, rows, integers, follows from the
 An *integer quantizer* is what a model's file holds and what both sides of a stream compute with, exactly.
 """
 
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from lic_jax.arrays import Float, Int
 
 
+@runtime_checkable
 class FittedQuantizer(Protocol):
     """A learnable staircase: a pytree (`flax.struct.dataclass`); leaves may have a leading axis of K quantizers."""
 
     @classmethod
-    def start(cls, components: int, step: float, reach: float) -> Self:
+    def start(cls, components: int, step: float, reach: float) -> "FittedQuantizer":
         """Where a fit begins: about uniform, symmetric about zero.
 
         Args:
@@ -50,11 +51,12 @@ class FittedQuantizer(Protocol):
         """
         ...
 
-    def symmetric(self) -> Self:
+    def symmetric(self) -> "FittedQuantizer":
         """The nearest quantizer that treats ±v alike."""
         ...
 
 
+@runtime_checkable
 class IntegerQuantizer(Protocol):
     """A staircase in integers: T + 1 symbols, the same on every machine. NumPy alone.
 
@@ -88,11 +90,11 @@ class IntegerQuantizer(Protocol):
         """The inner edges of the bins in each row of the coding tables, or one row for all; float64, exact."""
         ...
 
-    def mixed_with(self, other: Any, units: int) -> Self:
+    def mixed_with(self, other: Any, units: int) -> "IntegerQuantizer":
         """The quantizer `units`/256 of the way to another of the same kind."""
         ...
 
-    def outward(self) -> tuple[Float[np.ndarray, " T+1"], Float[np.ndarray, " rows"] | None]:
+    def outward(self) -> tuple[Float[np.ndarray, " levels"], Float[np.ndarray, " rows"] | None]:
         """(levels, how far each row moves them away from the middle level; None where rows are alike): for searches."""
         ...
 
@@ -101,7 +103,7 @@ class IntegerQuantizer(Protocol):
         ...
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> Self:
+    def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "IntegerQuantizer":
         """The inverse of `arrays`.
 
         Raises:

@@ -26,7 +26,7 @@ def inner_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Fl
     raise unknown_name("kind of bin edges", kind, BIN_EDGES)
 
 
-def bin_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Float[Array, " T+2"]:
+def bin_edges(quantizer: FittedQuantizer, kind: EdgeKind = "thresholds") -> Float[Array, " edges"]:
     """e_0 … e_{T+1}, the outermost two at ±`UNBOUNDED`."""
     return jnp.pad(inner_edges(quantizer, kind), 1, constant_values=(-UNBOUNDED, UNBOUNDED))
 

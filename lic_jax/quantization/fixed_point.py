@@ -70,11 +70,11 @@ class FixedPointQuantizer:
         """T + 1."""
         return len(self.spacings) + 1
 
-    def doubled_levels(self) -> Int[np.ndarray, " T+1"]:
+    def doubled_levels(self) -> Int[np.ndarray, " levels"]:
         """c_0 … c_T in units of 2⁻¹³."""
         return 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings) + 2 * self.centre
 
-    def levels(self) -> Float[np.ndarray, " T+1"]:
+    def levels(self) -> Float[np.ndarray, " levels"]:
         """c_0 … c_T as float32, exactly: multiples of 2⁻¹³ below 2¹¹."""
         return (self.doubled_levels() * (UNIT / 2)).astype(np.float32)
 
@@ -101,7 +101,7 @@ class FixedPointQuantizer:
             return self.thresholds[None] * UNIT
         return midpoints(self.doubled_levels())[None]
 
-    def cell_middles(self) -> Float[np.ndarray, " T+1"]:
+    def cell_middles(self) -> Float[np.ndarray, " levels"]:
         """For each symbol a value amid those that have it (the function of this name)."""
         return cell_middles(self.thresholds * UNIT)
 
@@ -114,7 +114,7 @@ class FixedPointQuantizer:
             int(mixed(np.int64(self.centre), np.int64(other.centre), units)),
         )
 
-    def outward(self) -> tuple[Float[np.ndarray, " T+1"], None]:
+    def outward(self) -> tuple[Float[np.ndarray, " levels"], None]:
         """The levels; rows are alike."""
         return self.levels(), None
 
@@ -134,12 +134,12 @@ class FixedPointQuantizer:
         return cls(arrays["spacings"], arrays["thresholds"], bin_edges, centre)
 
 
-def midpoints(doubled_levels: Int[np.ndarray, "*rows T+1"]) -> Float[np.ndarray, "*rows T"]:
+def midpoints(doubled_levels: Int[np.ndarray, "*rows levels"]) -> Float[np.ndarray, "*rows T"]:
     """Halfway between levels in units of 2⁻¹³, float64, exactly."""
     return (doubled_levels[..., 1:] + doubled_levels[..., :-1]) * (UNIT / 4)
 
 
-def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*rows T+1"]:
+def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*rows levels"]:
     """For each symbol a value amid those that have it, which keeps it though the thresholds move a little, float32.
 
     Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring

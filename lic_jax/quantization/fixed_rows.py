@@ -52,7 +52,7 @@ class FixedPointRows:
         """T + 1."""
         return self.narrowest.symbol_count
 
-    def row_levels(self) -> Float[np.ndarray, "rows T+1"]:
+    def row_levels(self) -> Float[np.ndarray, "rows levels"]:
         """The levels of every row as float32, exactly."""
         return (self._doubled_levels() * (UNIT / 2)).astype(np.float32)
 
@@ -96,7 +96,7 @@ class FixedPointRows:
         """As the narrowest has them."""
         return self.narrowest.bin_edges
 
-    def outward(self) -> tuple[Float[np.ndarray, " T+1"], Float[np.ndarray, " rows"]]:
+    def outward(self) -> tuple[Float[np.ndarray, " levels"], Float[np.ndarray, " rows"]]:
         """The narrowest levels, and how far each row moves them outward."""
         return self.narrowest.levels(), (self.reconstructions * UNIT).astype(np.float32)
 
@@ -125,7 +125,7 @@ class FixedPointRows:
     def _thresholds(self) -> Int[np.ndarray, "rows T"]:
         return self.narrowest.thresholds + _sides(self._components) * self.dead_zones[:, None]
 
-    def _doubled_levels(self) -> Int[np.ndarray, "rows T+1"]:
+    def _doubled_levels(self) -> Int[np.ndarray, "rows levels"]:
         return self.narrowest.doubled_levels() + 2 * _sides(self.symbol_count) * self.reconstructions[:, None]
 
     def _look_up(self, table: np.ndarray, symbols: np.ndarray, row: np.ndarray) -> np.ndarray:

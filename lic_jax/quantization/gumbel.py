@@ -20,7 +20,7 @@ CLIP = 1e-5
 """How near atanh's arguments come to 0 and 1."""
 
 
-def level_below(levels: Float[Array, " T+1"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def level_below(levels: Float[Array, " levels"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; the nearest pair of levels for values beyond all of them."""
     return count_below(levels[1:-1], values)
 

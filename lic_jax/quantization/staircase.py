@@ -39,6 +39,6 @@ def in_fixed_point(quantizers: FittedQuantizer, bin_edges: str) -> tuple[FixedPo
     )
 
 
-def centre_of(levels: Float[np.ndarray, " T+1"]) -> float:
+def centre_of(levels: Float[np.ndarray, " levels"]) -> float:
     """Halfway between the outermost levels: 0 for STanH, whose ends are as far from zero on both sides."""
     return float(np.float64(levels[0]) + np.float64(levels[-1])) / 2

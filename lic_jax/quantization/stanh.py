@@ -52,7 +52,7 @@ class STanH:
     """
 
     free_spacings: Float[Array, "*stack T"]
-    free_gaps: Float[Array, "*stack T-1"]
+    free_gaps: Float[Array, "*stack gaps"]
     middle: Float[Array, "*stack"]
 
     @property
@@ -79,7 +79,7 @@ class STanH:
 
     @property
     @jax.jit
-    def levels(self) -> Float[Array, "*stack T+1"]:
+    def levels(self) -> Float[Array, "*stack levels"]:
         """c_0 … c_T, the values that the quantizer puts out."""
         return levels_of(self.spacings)
 
@@ -99,7 +99,7 @@ class STanH:
         return symmetric(self)
 
 
-def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack T+1"]:
+def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack levels"]:
     """c_k of spacings w: increasing, and symmetric about zero in its ends.
 
     They are summed from the middle outward: a spacing that no value has ever met then has no gradient, where sums from

@@ -121,7 +121,7 @@ class _Windows(NamedTuple):
     first: Int[Array, " cells"]
     thresholds: Float[Array, " T"]
     half_spacings: Float[Array, " T"]
-    saturated: Float[Array, " T-window+1"]
+    saturated: Float[Array, " windows"]
 
 
 def _windows(thresholds, half_spacings, inverse_temperature, window: int) -> _Windows:

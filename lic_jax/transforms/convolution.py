@@ -31,8 +31,8 @@ def _block_reach(kernel_size: int, stride: int) -> tuple[int, int]:
 
 
 def depth_to_space(
-    blocks: Float[Array, "batch height width stride*stride*channel"], stride: int
-) -> Float[Array, "batch height*stride width*stride channel"]:
+    blocks: Float[Array, "batch height width phases"], stride: int
+) -> Float[Array, "batch height_out width_out channel"]:
     """Lays the channels of each position, ordered (row, column, channel), out as a stride × stride block of pixels."""
     batch, height, width, depth = blocks.shape
     channels = depth // stride**2
@@ -42,7 +42,7 @@ def depth_to_space(
 
 def transposed_convolution_phases(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
-) -> Float[Array, "batch height*stride width*stride out"]:
+) -> Float[Array, "batch height_out width_out out"]:
     """The transposed convolution as a plain convolution to stride² phases and a depth-to-space."""
     kernel_size, _, out_channels, in_channels = kernel.shape
     before, after = _block_reach(kernel_size, stride)
@@ -60,7 +60,7 @@ def transposed_convolution_phases(
 
 def transposed_convolution_phase_groups(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
-) -> Float[Array, "batch height*stride width*stride out"]:
+) -> Float[Array, "batch height_out width_out out"]:
     """The transposed convolution as one plain convolution for each group of phases with the same taps.
 
     The blocks start at the kernel's first row, not at the image's; the margins are cut off at the end.
@@ -99,7 +99,7 @@ def _kernel_gradient(inputs: Array, kernel: Array, stride: int, gradient: Array)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def transposed_convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
-) -> Float[Array, "batch height*stride width*stride out"]:
+) -> Float[Array, "batch height_out width_out out"]:
     """The gradient of a SAME-padded strided convolution with respect to its input, in the cheaper exact form.
 
     Equal to `jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)`.
@@ -136,7 +136,7 @@ transposed_convolution.defvjp(_transposed_convolution_forward, _transposed_convo
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k in out"], stride: int
-) -> Float[Array, "batch height/stride width/stride out"]:
+) -> Float[Array, "batch height_out width_out out"]:
     """A SAME-padded convolution whose gradient in its input is our `transposed_convolution`.
 
     Height and width are multiples of the stride. Differentiable in reverse mode only.

@@ -16,7 +16,7 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(
         self, inputs: Float[Array, "batch height width in"]
-    ) -> Float[Array, "batch height/stride width/stride features"]:
+    ) -> Float[Array, "batch height_out width_out features"]:
         shape = (self.kernel_size, self.kernel_size, inputs.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -33,7 +33,7 @@ class TransposedConvolution(nn.Module):
     @nn.compact
     def __call__(
         self, inputs: Float[Array, "batch height width in"]
-    ) -> Float[Array, "batch height*stride width*stride features"]:
+    ) -> Float[Array, "batch height_out width_out features"]:
         shape = (self.kernel_size, self.kernel_size, self.features, inputs.shape[-1])
         initializer = nn.initializers.variance_scaling(
             self.stride**2, "fan_in", "truncated_normal", in_axis=(0, 1, 3), out_axis=2

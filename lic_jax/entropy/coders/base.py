@@ -1,7 +1,7 @@
 """The contract of an entropy coder: symbols ↔ bytes, by integer tables, in one or more parts."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ Part = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 """(symbols, the row of the tables that each is coded with)."""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Reads a segment's symbols part by part: the tables of a part may depend on the symbols before it."""
 

@@ -26,7 +26,7 @@ _CHUNK = 1 << 24
 """Symbols go to the coder in pieces, lest copies of 32 bits take more memory than the image."""
 
 
-def sixteen_bits(weights: Int[np.ndarray, "rows symbols"]) -> Int[np.ndarray, "rows symbols+1"]:
+def sixteen_bits(weights: Int[np.ndarray, "rows symbols"]) -> Int[np.ndarray, "rows edges"]:
     """Edges from 0 to 2¹⁶ between symbols: in proportion to integer weights, one part or more for each that is not 0.
 
     With C_k = Σ_{j<k} weight_j and n_k the number of weights before k that are not 0, edge k is
@@ -41,7 +41,7 @@ def sixteen_bits(weights: Int[np.ndarray, "rows symbols"]) -> Int[np.ndarray, "r
     return edges
 
 
-def lookup(tables: Int[np.ndarray, "tables symbols"]) -> Int[np.ndarray, "2*tables symbols+3"]:
+def lookup(tables: Int[np.ndarray, "tables symbols"]) -> Int[np.ndarray, "rows entries"]:
     """tensorflow-compression's tables (int32): precision and edges a row.
 
     The first half are those of the first steps, whose last symbol is the escape; the second half those of the second

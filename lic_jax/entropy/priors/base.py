@@ -9,7 +9,7 @@ called: a receiver reads the rest in NumPy alone.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class CodingTables(NamedTuple):
     latent: Int[np.ndarray, "indexes symbols"]
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What a model knows of its latent.
 
@@ -87,7 +88,9 @@ class Prior(Protocol):
         """The stages of a latent in JAX, given ẑ [batch, h/4, w/4, N]."""
         ...
 
-    def receiver_stages(self, params: dict) -> Callable[[Float[np.ndarray, "1 h/4 w/4 N"]], tuple[Predict, ...]]:
+    def receiver_stages(
+        self, params: dict
+    ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w N"]], tuple[Predict, ...]]:
         """The same in NumPy, prepared for a model's weights; every index equals that of `stages`."""
         ...
 

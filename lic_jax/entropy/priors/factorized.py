@@ -71,7 +71,9 @@ class Factorized:
         channels = jnp.arange(shape[-1], dtype=jnp.float32)
         return (lambda _: (jnp.zeros(shape), jnp.broadcast_to(channels, shape)),)
 
-    def receiver_stages(self, params: dict) -> Callable[[Float[np.ndarray, "1 h/4 w/4 0"]], tuple[Predict, ...]]:
+    def receiver_stages(
+        self, params: dict
+    ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w 0"]], tuple[Predict, ...]]:
         """The same in NumPy."""
 
         def stages(hyper_latent: np.ndarray) -> tuple[Predict, ...]:

@@ -14,7 +14,7 @@ from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.gradients import lower_bound
 
 
-def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch 2*latent"]:
+def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch companded"]:
     """log(1 + |y|) for the spread and tanh(y/4) for the sign, side by side: what a hyper analysis may see.
 
     Latents span three decades, and their spread says more than their value: from these a hyper analysis learns sooner.

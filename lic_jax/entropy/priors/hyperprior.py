@@ -93,7 +93,9 @@ class Hyperprior:
         to_index = index_of_log_scale if self.config.scale_output == "log_scale" else index_of_log_index
         return mean, to_index(scale_output)
 
-    def receiver_stages(self, params: dict) -> Callable[[Float[np.ndarray, "1 h/4 w/4 N"]], tuple[Predict, ...]]:
+    def receiver_stages(
+        self, params: dict
+    ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w N"]], tuple[Predict, ...]]:
         """The integer hyper synthesis in NumPy."""
         predict = integers.integer_hyper_synthesis(np, params["hyper_synthesis"], self.config)
         return lambda hyper_latent: (lambda _: predict(hyper_latent),)

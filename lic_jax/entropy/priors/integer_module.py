@@ -22,7 +22,7 @@ class IntegerTransposedConvolution(nn.Module):
     @nn.compact
     def __call__(
         self, inputs: Float[Array, "batch rows columns in"]
-    ) -> Float[Array, "batch stride*rows stride*columns features"]:
+    ) -> Float[Array, "batch rows_out columns_out features"]:
         shape = (self.kernel_size, self.kernel_size, self.features, inputs.shape[-1])
         params = {
             "kernel": self.param("kernel", nn.initializers.zeros, shape),
@@ -48,7 +48,7 @@ class IntegerHyperSynthesis(nn.Module):
     @nn.compact
     def __call__(
         self, hyper_latent: Float[Array, "batch rows columns hyper"]
-    ) -> tuple[Float[Array, "batch 4*rows 4*columns latent"], Float[Array, "batch 4*rows 4*columns latent"]]:
+    ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"]]:
         input_scale = self.param("input_scale", nn.initializers.ones, (hyper_latent.shape[-1],))
         layers = [
             IntegerTransposedConvolution(layer.features, layer.kernel_size, layer.stride, name=layer.name)
