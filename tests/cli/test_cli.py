@@ -59,9 +59,9 @@ def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, 
     assert container.unpack((tmp_path / "b.lic").read_bytes()).rate_units == 256
     assert "interrupted" not in capsys.readouterr().out
     for arguments, message in (
-        (("--iterations", "-1"), "-1 iterations are negative"),
+        (("--iterations", "-1"), "iterations is -1"),
         (("--time-limit", "5"), "give --iterations"),
-        (("--iterations", "1", "--time-limit", "-5"), "time limit of -5 seconds"),
+        (("--iterations", "1", "--time-limit", "-5"), "time limit is -5 seconds"),
     ):
         assert lic("compress", image, tmp_path / "c.lic", *arguments) == 2
         error = capsys.readouterr().err
