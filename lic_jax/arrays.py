@@ -1,6 +1,6 @@
-"""Array types for the signatures of what a decoding device runs: jaxtyping's, where something reads them.
+"""Array types for the signatures of the receiver's code.
 
-A type checker sees jaxtyping; at run time nothing is imported, since such a device has NumPy alone.
+A type checker sees jaxtyping's types. At run time nothing is imported, because a decoding device has NumPy alone.
 """
 
 from typing import TYPE_CHECKING

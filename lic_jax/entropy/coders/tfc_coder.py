@@ -65,8 +65,8 @@ def least_bits(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, "
 
 
 def _library() -> tuple[ModuleType, ModuleType]:
-    tensorflow_compression = extras.of_tfc("tensorflow_compression", "coder tfc")
-    return extras.of_tfc("tensorflow", "coder tfc"), tensorflow_compression
+    tensorflow_compression = extras.import_tfc("tensorflow_compression", "coder tfc")
+    return extras.import_tfc("tensorflow", "coder tfc"), tensorflow_compression
 
 
 def _pieces(count: int) -> list[slice]:
