@@ -144,7 +144,7 @@ def test_training_lowers_the_objective(settings, tiny_params, photographs):
 
 def test_a_training_that_went_further_is_not_cut_back(uninterrupted, settings, photograph_folder):
     out, _ = uninterrupted
-    with pytest.raises(LicError, match=r"holds a training of 120 steps, more than 90; raise --steps"):
+    with pytest.raises(LicError, match=r"holds a training of 120 steps, more than --steps 90; raise --steps"):
         train_anchor(dataclasses.replace(settings, steps=90), photograph_folder, out)
 
 

@@ -97,7 +97,7 @@ def test_a_folder_without_anything_usable_is_one_clear_error(folder, tmp_path_fa
         image_paths(folder / "colour.png")
     with pytest.raises(LicError, match=r"holds no image files.*png"):
         image_paths(tmp_path_factory.mktemp("empty"))
-    with pytest.raises(LicError, match=r"none of 2 images can be used; the first, narrow.png, 23×40 is smaller"):
+    with pytest.raises(LicError, match=r"none of the 2 images can be used \(narrow.png: 23×40 is smaller"):
         load_photographs([folder / "narrow.png", folder / "text.jpeg"], CROP)
 
 
