@@ -268,12 +268,12 @@ def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
         ((tmp_path / "alpha.png", out), "transparency"),
         ((good, out, "--rate", "7.3"), "rate 7.3 is outside this model's rates, 0 to 2"),
         ((good, tmp_path / "none" / "out.lic"), "cannot be written"),
-        ((good, good), "named like an image"),
+        ((good, good), "ends like an image file"),
     ):
         assert lic("compress", *arguments) == 2
         assert message in capsys.readouterr().err
     assert lic("compress", good, out, "--model", "nonsense", with_model=False) == 2
-    assert "neither a file nor a shipped model" in capsys.readouterr().err
+    assert "is no file and no shipped model" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -334,7 +334,7 @@ def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photograph
     for name in ("a.png", "a.bmp", "b.png"):
         (tmp_path / name).unlink()
     assert lic("evaluate", tmp_path) == 2
-    assert "none of 1 images" in capsys.readouterr().err
+    assert "none of the 1 images" in capsys.readouterr().err
 
 
 def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_folder, tmp_path, capsys, monkeypatch):
@@ -353,7 +353,7 @@ def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_fol
     assert lic("evaluate", photograph_folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 130
     with (tmp_path / "rows.csv").open() as file:
         assert [row["image"] for row in csv.DictReader(file)] == ["00", "01", measurement.MEAN]
-    assert "interrupted; these are of the first 2 images" in capsys.readouterr().err
+    assert "interrupted; measured the first 2 images" in capsys.readouterr().err
 
 
 def test_evaluate_covers_all_rates_by_default():
