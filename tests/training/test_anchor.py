@@ -159,7 +159,7 @@ def test_settings_written_before_a_field_existed_mean_its_default(uninterrupted,
 
 def test_an_orbax_too_old_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SUPPORTED", False)
-    with pytest.raises(LicError, match=r"needs orbax-checkpoint 0\.11"):
+    with pytest.raises(LicError, match=r"upgrade it to 0\.11 or newer"):
         checkpoint.open_checkpoints(tmp_path)
 
 
