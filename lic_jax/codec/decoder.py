@@ -133,8 +133,8 @@ class SymbolDecoder:
     def means(self, decoded: Decoded, rows: slice) -> Float[np.ndarray, "1 rows w latent"]:
         """Returns the means of some rows of latents, computed again if they were not kept.
 
-        They come from integers, so they are exactly the same. For an image of 10,000 columns, bands have 3 rows of hyper
-        latents and 4 of halo, so the hyper synthesis runs five times, a seventh of the decoding time.
+        They come from integers, so they are exactly the same. For an image of 10,000 columns, bands have 3 rows of
+        hyper latents and 4 of halo, so the hyper synthesis runs five times, a seventh of the decoding time.
         """
         if decoded.mean is not None:
             return decoded.mean[:, rows]

@@ -87,7 +87,7 @@ def test_damage_is_seen_by_whoever_reads_it(tiny_model_file, tmp_path):
         if "analysis" in name:
             load_receiver(path)
         else:
-            with pytest.raises(LicError, match=r"is damaged \(its fingerprint"):
+            with pytest.raises(LicError, match=r"is damaged \(its receiver's parts"):
                 load_receiver(path)
 
 
