@@ -1,6 +1,6 @@
-"""Hyper transforms: latent → hyper latent, and back to what the prior needs. Each takes a `ModelConfig`.
+"""Hyper transforms: latent → hyper latent, and back to the mean and scale of each latent. Each takes a `ModelConfig`.
 
-A hyper synthesis is made of transposed convolutions and ReLU alone, so that integers compute it exactly
+A hyper synthesis has only transposed convolutions and ReLU, so that integers compute it exactly
 (`entropy.priors.integers`).
 """
 
@@ -36,5 +36,5 @@ def jpeg_like_synthesis(config: ModelConfig) -> Layers:
 
 
 def transposed_layers(layers: Layers) -> tuple[TransposedConv, ...]:
-    """A hyper synthesis' layers with weights, first one first."""
+    """Returns a hyper synthesis' layers with weights, first layer first."""
     return tuple(layer for layer in layers if isinstance(layer, TransposedConv))

@@ -1,7 +1,7 @@
-"""Syntheses: latent → image, stride 16. Each takes a `ModelConfig` and gives its layers.
+"""Syntheses: latent → image, stride 16. Each function takes a `ModelConfig` and returns its layers.
 
-The receiver runs them, so ours are shallow (Yang & Mandt, ICCV 2023). The deep ones mirror the analyses: they are the
-baselines that the shallow ones are measured against.
+The receiver runs them, so ours are shallow (Yang & Mandt, ICCV 2023). The deep ones mirror the analyses, as baselines
+for the shallow ones.
 """
 
 from lic_jax.config import LATENT_STRIDE, ModelConfig, widths
@@ -69,14 +69,14 @@ def _deep_layers(config: ModelConfig) -> list[TransposedConv]:
 
 
 def _kernels(config: ModelConfig, published: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """The configuration's kernel sizes, or the published ones.
+    """Returns the configuration's kernel sizes, or the published ones.
 
     Raises:
-      LicError: they are too few, or smaller than their strides, which leaves gaps between blocks.
+      LicError: there are too few, or one is smaller than its stride, which leaves gaps between blocks.
     """
     sizes = config.synthesis_kernels or published
     if len(sizes) < len(strides):
         raise LicError(f"synthesis_kernels {sizes} are too few for this model; give {len(strides)}")
     if any(size < stride for size, stride in zip(sizes, strides, strict=False)):
-        raise LicError(f"synthesis kernels {sizes} are smaller than the strides {strides}; give larger ones")
+        raise LicError(f"synthesis_kernels {sizes} are smaller than the strides {strides}; give larger kernels")
     return sizes[: len(strides)]
