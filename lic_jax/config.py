@@ -118,6 +118,7 @@ class ModelConfig:
         return SYNTHESES[self.synthesis](self)
 
     def to_json(self) -> str:
+        """Writes the configuration as JSON text, which `from_json` reads."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod

@@ -110,7 +110,7 @@ def compress_many(
     time_limit: TimeLimit = None,
     model: Model = shipped.DEFAULT,
 ) -> int:
-    """Compress every image of a folder that has no stream yet, whatever settings made it; run it again to continue."""
+    """Compress every image of a folder that has no stream yet; run again, it continues and keeps existing streams."""
     from tqdm import tqdm
 
     from lic_jax.codec.codec import load

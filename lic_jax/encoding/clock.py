@@ -23,6 +23,7 @@ class Clock:
         self.next_batch()
 
     def next_batch(self) -> None:
+        """Starts the next batch's steps and time."""
         self._batch += 1
         self.step, self._step_s = 0, 0.0
         self._started = self._last_tick = time.perf_counter()

@@ -37,8 +37,8 @@ def jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
     """Encodes an image as a baseline JPEG file, 4:4:4, with Huffman tables made for the image.
 
     Raises:
-      LicError: quality outside 1 to 100, a side above 65,500, or a file too large for Pillow's buffer (64 KiB and 8
-        bits per pixel always fit, from quality 95 on 16). Noise may need more, photographs do not.
+      LicError: quality outside 1 to 100, a side above 65,500, or a file too large for Pillow's buffer. 64 KiB and 24
+        bits per pixel always fit; only noise needs more.
     """
     return _encoded(image, "JPEG", quality, subsampling=0, optimize=True)
 

@@ -46,9 +46,10 @@ def psnr(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray
 def blockiness(image: UInt8[np.ndarray, "height width 3"], period: int = 16) -> float:
     """Measures how much more neighbouring pixels differ across the lines of a grid than elsewhere.
 
-    This is the mean absolute difference between neighbours on both sides of a grid line (the blocking measure of Wang,
-    Sheikh & Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002), divided by that
-    of all other neighbours. Rows and columns are pooled. An image without a grid has about 1, blocks have more.
+    The mean absolute difference between neighbours on both sides of a grid line is divided by that of all other
+    neighbours. The first is the blocking measure of Wang, Sheikh & Bovik ("No-reference perceptual quality assessment
+    of JPEG compressed images", ICIP 2002). Rows and columns are pooled. An image without a grid has about 1, blocks
+    have more.
 
     Args:
       period: pixels from line to line; the first lines are the image's own edges.

@@ -93,7 +93,7 @@ class IntegerQuantizer(Protocol):
         ...
 
     def outward(self) -> tuple[Float[np.ndarray, " T+1"], Float[np.ndarray, " rows"] | None]:
-        """Returns, for searches, (levels, how far each row moves them away from the middle; None if rows are alike)."""
+        """Returns (levels, how far each row moves them away from the middle; None if rows are alike), for searches."""
         ...
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:

@@ -85,7 +85,7 @@ class STanH:
 
     @classmethod
     def start(cls, components: int, step: float, reach: float) -> "STanH":
-        """Uniform, its outer quarter stretched so that the thresholds reach ±`reach` (`uniform_with_tails`)."""
+        """Makes `uniform_with_tails`: uniform, its outer quarter stretched so that the thresholds reach ±`reach`."""
         return uniform_with_tails(components, step, reach)
 
     def upper_weight(

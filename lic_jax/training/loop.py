@@ -196,9 +196,11 @@ class TrainingLog:
         self._path = path
 
     def minutes(self) -> float:
+        """Returns the minutes of training so far, earlier runs included."""
         return self.minutes_before + (time.monotonic() - self._started) / 60
 
     def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
+        """Writes a row: the averages since the last one, and the validation."""
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
         if self._columns != LOG_COLUMNS:

@@ -79,7 +79,9 @@ class AnchorSettings:
         STAND_INS.check(self.relaxation)
         DISTORTIONS.check(self.distortion)
         if not 0 <= self.hyperprior_steps <= self.steps:
-            raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
+            raise LicError(
+                f"hyperprior steps {self.hyperprior_steps} are not within 0 to steps {self.steps}; change either"
+            )
         if self.model.hyper_arithmetic != "float":
             raise LicError("hyper_arithmetic integer cannot be trained; use float, `lic refit` makes integers")
         linear = self.model.block_transform or self.model.analysis == "linear"

@@ -1,8 +1,8 @@
 """Transposed convolutions as matrix products over phases, for NumPy and JAX alike.
 
 The output pixels at the same place of their stride × stride block see the same kernel taps: a phase. Per axis, the
-first k mod s phases see one tap more than the others, so there are at most four groups of phases with the same taps,
-and each group is one matrix product of shifted inputs with its part of the kernel. Nothing is multiplied by padding.
+first k mod s phases see one tap more than the others. So at most four groups of phases have the same taps. Each group
+is one matrix product of shifted inputs with its part of the kernel, and nothing is multiplied by padding.
 
 A matrix product of integers whose sums stay below 2²⁴ is exact in float32, in any order and on any device. Convolution
 libraries may take inexact shortcuts. No framework is imported here: the array module is an argument.
