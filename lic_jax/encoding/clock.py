@@ -57,11 +57,11 @@ class Clock:
     @property
     def is_over(self) -> bool:
         """Whether the batch has used its steps or its time, or a report asked to stop."""
-        out_time_progress = (
+        out_of_time = (
             self._deadline is not None
             and self._last_tick + _STEPS_TO_FINISH * self._step_s > self._started + self._seconds
         )
-        return self._stopped or self.step >= self._steps or out_time_progress
+        return self._stopped or self.step >= self._steps or out_of_time
 
     @property
     def _seconds(self) -> float:
