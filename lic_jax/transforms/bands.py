@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 BAND_PIXELS = 1 << 21
-"""About the pixels in a band: two megapixels, whose intermediate values take 200 MB."""
+"""The approximate pixels in a band: two megapixels, whose intermediate values take 200 MB."""
 
 
 class Band(NamedTuple):
