@@ -1,7 +1,7 @@
-"""Array types for the signatures of what a decoding device runs: jaxtyping's, where something reads them.
+"""Array types for the signatures of the receiver's code.
 
-A type checker and the tests, which import jaxtyping first, see jaxtyping; otherwise nothing is imported, since such a
-device has NumPy alone.
+A type checker sees jaxtyping's types, and so do the tests, which import it first. Otherwise nothing is imported, because
+a decoding device has NumPy alone.
 """
 
 import sys

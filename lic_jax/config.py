@@ -1,4 +1,4 @@
-"""What a model is built from, as data. No framework is imported here: a device reads it, too."""
+"""The configuration of a model, as data. Imports no framework, because decoding devices read it, too."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ HYPER_INPUTS = ("companded", "latent")
 SCALE_OUTPUTS = ("log_index", "log_scale")
 
 Transform = Any
-"""The layers of a transform (`transforms.description.Layers`), or a Flax module where it was registered as one."""
+"""The layers of a transform (`transforms.description.Layers`), or a Flax module if it was registered as one."""
 
 LATENT_STRIDE = 16
 """Pixels per latent, along each axis."""
@@ -28,24 +28,24 @@ _WIDEST = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """What a model is built from; it travels with the weights as JSON.
+    """The configuration of a model; it is stored with the weights as JSON.
 
     Attributes:
       analysis: a name in `registry.ANALYSES`.
       analysis_channels: widths of the analysis' hidden convolutions; three for the deep ones.
       analysis_kernel: kernel size of the analysis' convolutions.
-      block_transform: whether a linear 16×16 block transform stands beside the analysis; the KLT start needs it.
-      latent_channels: C.
-      prior: a name in `registry.PRIORS`. "hyperprior" sends a hyper latent that says each latent's mean and scale;
-        "factorized" has one density a channel and sends nothing, so that the hyper transforms below play no part.
+      block_transform: whether a linear 16×16 block transform runs beside the analysis; the KLT start needs it.
+      latent_channels: C, the channels of the latent, which is the transformed image that streams carry.
+      prior: a name in `registry.PRIORS`. "hyperprior" sends a hyper latent, side information that gives each latent's
+        mean and scale; "factorized" has one density for each channel and ignores the hyper settings below.
       hyper_channels: channels of the hyper latent and of the hyper transforms' hidden layers; 0 beside a factorized
         prior.
-      hyper_input: what the hyper analysis sees: the latent itself, or "companded" (log(1 + |y|) and tanh(y/4)).
+      hyper_input: the input of the hyper analysis: the latent itself, or "companded" (log(1 + |y|) and tanh(y/4)).
       hyper_synthesis: a name in `registry.HYPER_SYNTHESES`.
       hyper_synthesis_channels: widths of its hidden layers; the usual ones if empty.
-      scale_output: what the hyper synthesis puts out for the scale: its logarithm ("log_scale"), or the logarithm of
-        its index in the scale table ("log_index", as published).
-      hyper_arithmetic: what the hyper synthesis computes in: "float" to train, "integer" to code with
+      scale_output: the hyper synthesis' output for the scale: its logarithm ("log_scale"), or the logarithm of its
+        index in the scale table ("log_index", as published).
+      hyper_arithmetic: the arithmetic of the hyper synthesis: "float" for training, "integer" for coding
         (`entropy.priors.integers`).
       synthesis: a name in `registry.SYNTHESES`.
       synthesis_channels: widths of the synthesis' hidden layers: none for jpeg_like, one for the two-layer ones, three
@@ -81,7 +81,7 @@ class ModelConfig:
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, int) else tuple(value))
         if not isinstance(self.block_transform, bool):
-            raise LicError(f"block_transform {self.block_transform!r} is neither true nor false; change it")
+            raise LicError(f"block_transform is {self.block_transform!r}; give true or false")
         if not self.has_hyper_latent:
             object.__setattr__(self, "hyper_channels", 0)
         self._check_counts()
@@ -93,7 +93,7 @@ class ModelConfig:
             value = getattr(self, name)
             values = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(item, int) and 1 <= item <= _WIDEST for item in values):
-                raise LicError(f"{name} {value} must be whole numbers from 1 to {_WIDEST}; change them")
+                raise LicError(f"{name} is {value}; give whole numbers from 1 to {_WIDEST}")
         for build in (ANALYSES[self.analysis], HYPER_SYNTHESES[self.hyper_synthesis], SYNTHESES[self.synthesis]):
             build(self)
 
@@ -104,7 +104,7 @@ class ModelConfig:
 
     @property
     def analysis_layers(self) -> Transform:
-        """The analysis' layers, or a Flax module where it was registered as one."""
+        """The analysis' layers, or a Flax module if it was registered as one."""
         return ANALYSES[self.analysis](self)
 
     @property
@@ -114,27 +114,26 @@ class ModelConfig:
 
     @property
     def synthesis_layers(self) -> Transform:
-        """The synthesis' layers, or a Flax module where it was registered as one."""
+        """The synthesis' layers, or a Flax module if it was registered as one."""
         return SYNTHESES[self.synthesis](self)
 
     def to_json(self) -> str:
+        """Writes the configuration as JSON text, which `from_json` reads."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
-        """The configuration in a JSON text.
+        """Reads the configuration in a JSON text.
 
         Raises:
-          LicError: it is none, or of no model that can be.
+          LicError: the text is not a configuration, or its model is not possible.
         """
         try:
             entries = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise LicError(
-                f"the model configuration cannot be read as JSON ({error}); is the file from lic?"
-            ) from error
+            raise LicError(f"the model configuration cannot be read as JSON ({error}); give a file from lic") from error
         if not isinstance(entries, dict):
-            raise LicError(f"the model configuration {text[:40]!r} has no named entries; is the file from lic?")
+            raise LicError(f"the model configuration {text[:40]!r} has no named entries; give a file from lic")
         names = [field.name for field in dataclasses.fields(cls)]
         for name in entries:
             if name not in names:
@@ -146,10 +145,10 @@ class ModelConfig:
 
 
 def widths(config: ModelConfig, name: str, count: int) -> tuple[int, ...]:
-    """The first widths of a list of the configuration.
+    """Returns the first `count` widths of a list of the configuration.
 
     Raises:
-      LicError: it has fewer.
+      LicError: the list has fewer.
     """
     values = getattr(config, name)
     if len(values) < count:

@@ -1,18 +1,18 @@
-"""The one kind of error a user's input can cause, and the one kind of warning.
+"""The one kind of error that a user's input can cause, and the one kind of warning.
 
 Every message is one line that names the thing, its value and the remedy. The command line prints it; after an error it
-exits with code 2. Any other exception is a defect of ours and keeps its traceback.
+exits with code 2. Any other exception is a bug of lic and keeps its traceback.
 """
 
 
 class LicError(ValueError):
-    """Something the user gave (a file, a name, a number) cannot be used; the message says which and what to do."""
+    """A file, name or number from the user cannot be used; the message names it and says what to do."""
 
 
 class LicWarning(UserWarning):
-    """Something the user asked for could be done only nearly; the message says how nearly."""
+    """A target was reached only nearly; the message says how nearly."""
 
 
 def unknown_name(kind: str, name: str, known) -> LicError:
-    """The error for a name that is not in a registry; it lists the names that are."""
+    """Makes the error for a name that is not in a registry; it lists the known names."""
     return LicError(f"{kind} {name!r} is unknown; known: {', '.join(sorted(known))}")

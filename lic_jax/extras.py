@@ -1,4 +1,4 @@
-"""What an extra of the package brings: imported when it is asked for, and named where it is missing."""
+"""Imports the modules of the package's extras on demand, and names an extra that is missing."""
 
 import importlib
 import os
@@ -8,16 +8,16 @@ from lic_jax.errors import LicError
 
 
 def quiet_tensorflow() -> None:
-    """Keeps TensorFlow, not yet imported, from greeting on the standard error; its own variable comes first."""
+    """Silences TensorFlow's start messages, before its import; a TF_CPP_MIN_LOG_LEVEL that is set stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def of_tfc(module: str, user: str) -> ModuleType:
-    """A module of the extra `tfc`: TensorFlow or tensorflow-compression.
+def import_tfc(module: str, user: str) -> ModuleType:
+    """Imports a module of the extra `tfc`: TensorFlow or tensorflow-compression.
 
     Args:
       module: its name.
-      user: who needs it, for the error.
+      user: the feature that needs it, for the error.
 
     Raises:
       LicError: it is not installed.
@@ -27,5 +27,5 @@ def of_tfc(module: str, user: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise LicError(
-            f"{user} needs {module}, which is not installed here; install lic-jax[tfc] with Python 3.11"
+            f"{user} needs {module}, which is not installed; install lic-jax[tfc] with Python 3.11"
         ) from error

@@ -1,4 +1,4 @@
-"""Functions whose gradient is not their derivative: how learning passes a step or a bound."""
+"""Functions whose gradient is not their derivative, so that learning passes steps and bounds."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 @jax.custom_vjp
 def lower_bound(values: Float[Array, "*shape"], bound: Float[Array, ""] | float) -> Float[Array, "*shape"]:
-    """max(values, bound), whose gradient also passes where it would move a value back up to the bound.
+    """Returns max(values, bound); the gradient also passes where it would move a value back up to the bound.
 
     With the plain maximum a value below the bound is stuck there (Ballé et al., tensorflow-compression `lower_bound`).
     """
@@ -27,7 +27,7 @@ lower_bound.defvjp(_lower_bound_forward, _lower_bound_backward)
 
 @jax.custom_jvp
 def straight_through(values: Float[Array, "*shape"], hard: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Exactly `hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
+    """Returns exactly `hard`, with the gradient of `values` (Bengio et al. 2013; Theis et al. 2017)."""
     return hard
 
 

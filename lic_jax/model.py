@@ -2,7 +2,8 @@
 
     y = g_a(x);  z = h_a(y);  ẑ = Q_z(z);  (μ, σ) = h_s(ẑ);  ŷ = μ + Q_y(y − μ);  x̂ = g_s(ŷ)
 
-The quantizers Q are not part of the model: they are arguments of what runs it, so that one frozen model serves many.
+The image x becomes the latent y and the hyper latent z, which predicts y. The quantizers Q are not part of the model:
+they are arguments of the functions that run it, so that one frozen model serves many quantizers.
 """
 
 import functools
@@ -25,14 +26,14 @@ class CodecModel(nn.Module):
     """The signal path without its quantizers; call a part as `model.apply(variables, ..., method="encode")`.
 
     Attributes:
-      config: what it is built from.
+      config: the model's configuration.
     """
 
     config: ModelConfig
 
     @property
     def prior(self) -> Prior:
-        """What the model knows of its latent."""
+        """The prior of the model's latent."""
         return prior_of(self.config)
 
     def setup(self):
@@ -44,14 +45,14 @@ class CodecModel(nn.Module):
     def encode(
         self, image: Float[Array, "batch height width 3"]
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch hyper_h hyper_w hyper"]]:
-        """Image in the network's domain → latent y and hyper latent z, neither quantized."""
+        """Computes latent y and hyper latent z, not quantized, from an image in the network's domain."""
         latent = self.analysis(image)
         return latent, self.prior.hyper_encode(self, latent)
 
     def predict(
         self, hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"], decide: Decide
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"], Array]:
-        """Quantized hyper latent ẑ → ŷ, its means μ and the indexes of its coding tables, stage after stage."""
+        """Computes ŷ, its means μ and the indexes of its coding tables from ẑ, stage after stage."""
         prior = self.prior
         return through_stages(prior.stages(self, hyper_latent), prior.masks, decide, jnp.where)
 
@@ -61,27 +62,27 @@ class CodecModel(nn.Module):
         latent: Float[Array, "batch h w latent"] | None,
         stage: int,
     ) -> tuple[Float[Array, "batch h w latent"], Array]:
-        """Mean and index of one stage, given ŷ of the earlier stages."""
+        """Computes mean and index of one stage, given ŷ of the earlier stages."""
         return self.prior.stages(self, hyper_latent)[stage](latent)
 
     def hyper_mass(
         self, lower: Float[Array, "*batch hyper"], upper: Float[Array, "*batch hyper"]
     ) -> Float[Array, "*batch hyper"]:
-        """The prior probability that a hyper latent lies in (lower, upper]."""
+        """Computes the prior probability that a hyper latent lies in (lower, upper]."""
         return self.prior.hyper_mass(self, lower, upper)
 
     def latent_mass(
         self, lower: Float[Array, "*batch latent"], upper: Float[Array, "*batch latent"], index: Array
     ) -> Float[Array, "*batch latent"]:
-        """The prior probability that y − μ lies in (lower, upper], by the index that `predict` gave."""
+        """Computes the prior probability that y − μ lies in (lower, upper], by the index from `predict`."""
         return self.prior.latent_mass(self, lower, upper, index)
 
     def decode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch height width 3"]:
-        """Quantized latent ŷ → image in the network's domain."""
+        """Computes the image in the network's domain from the quantized latent ŷ."""
         return self.synthesis(latent)
 
     def __call__(self, image: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
-        """The whole path without quantization; touches every parameter, so that `init` makes them all."""
+        """Runs the whole path without quantization; touches every parameter, so that `init` makes them all."""
         latent, hyper_latent = self.encode(image)
         unquantized, mean, index = self.predict(hyper_latent, lambda mean, _: latent - mean)
         residual = latent - mean
@@ -91,17 +92,17 @@ class CodecModel(nn.Module):
 
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""On a CPU, LLVM takes half a minute to optimize the drawing of parameters, which runs once."""
+"""Compiler options for a CPU, where LLVM takes half a minute to optimize the drawing of parameters, which runs once."""
 
 
 def initialize(config: ModelConfig, key: PRNGKeyArray) -> dict:
-    """Random parameters for a configuration."""
+    """Draws random parameters for a configuration."""
     return _initializer(config)(key)["params"]
 
 
 @functools.lru_cache(maxsize=16)
 def _initializer(config: ModelConfig) -> Callable[[PRNGKeyArray], dict]:
-    """The compiled drawing of a configuration's parameters."""
+    """Compiles the drawing of a configuration's parameters."""
     image = jnp.zeros((1, HYPER_STRIDE, HYPER_STRIDE, 3))
     options = _UNOPTIMIZED if jax.default_backend() == "cpu" else None
     draw = jax.jit(lambda key: CodecModel(config).init(key, image))

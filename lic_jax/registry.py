@@ -1,10 +1,10 @@
-"""Names and what they stand for: everything that can be replaced, on one page.
+"""The names of everything that can be replaced, on one page.
 
-A new quantizer, schedule, transform, prior, distortion, relaxation, search or coder is one file and one line here. What
-comes from outside of this package registers itself: `registry.SYNTHESES.register("mine", build)`; a file that names it
-loads once that has run. The command line imports the modules that the variable LIC_PLUGINS names, separated by commas.
+A new quantizer, schedule, transform, prior, distortion, relaxation, search or coder is one file and one line here. Code
+outside of this package registers itself: `registry.SYNTHESES.register("mine", build)`; a file that names it loads after
+that. The command line imports the modules that the variable LIC_PLUGINS names, separated by commas.
 
-Nothing is imported before it is asked for: a device that only decodes loads no framework.
+Modules are imported at first use, so a device that only decodes loads no framework.
 """
 
 import importlib
@@ -16,10 +16,10 @@ from lic_jax.errors import LicError, unknown_name
 
 
 class Registry(Mapping[str, Any]):
-    """Things of one kind by name.
+    """Functions or classes of one kind, by name.
 
     Args:
-      kind: what an error calls them.
+      kind: the kind's name in errors.
       homes: for each name its "module:attribute".
     """
 
@@ -28,10 +28,10 @@ class Registry(Mapping[str, Any]):
         self._homes: dict[str, Any] = dict(homes)
 
     def __getitem__(self, name: str) -> Any:
-        """The thing of this name.
+        """Imports and returns the function or class of this name.
 
         Raises:
-          LicError: no such name; the message lists those that are known.
+          LicError: no such name; the message lists the known names.
         """
         self.check(name)
         home = self._homes[name]
@@ -55,10 +55,10 @@ class Registry(Mapping[str, Any]):
             raise unknown_name(self._kind, name, self)
 
     def register(self, name: str, thing: Any) -> None:
-        """Adds a thing from outside; a name that this package uses itself cannot be taken.
+        """Adds a function or class from outside of the package under a new name.
 
         Raises:
-          LicError: the name stands for something else already.
+          LicError: the name is taken.
         """
         if name in self._homes and self._homes[name] is not thing:
             raise LicError(f"{self._kind} {name!r} is taken; register yours under another name")
@@ -66,7 +66,7 @@ class Registry(Mapping[str, Any]):
 
 
 def import_plugins() -> None:
-    """Imports the modules that LIC_PLUGINS names; each registers what it brings.
+    """Imports the modules that LIC_PLUGINS names; each registers its own functions and classes.
 
     Raises:
       LicError: a module is missing.
@@ -75,7 +75,9 @@ def import_plugins() -> None:
         try:
             importlib.import_module(module.strip())
         except ModuleNotFoundError as error:
-            raise LicError(f"LIC_PLUGINS names {module.strip()}, which is not there; correct the variable") from error
+            raise LicError(
+                f"LIC_PLUGINS names {module.strip()}, which cannot be imported ({error}); correct the variable"
+            ) from error
 
 
 ANALYSES = Registry(
@@ -130,7 +132,7 @@ INTEGER_QUANTIZERS = Registry(
         "rows": "lic_jax.quantization.fixed_rows:FixedPointRows",
     },
 )
-"""Quantizers as a model's file holds them (`quantization.base.IntegerQuantizer`)."""
+"""Quantizers as stored in a model's file (`quantization.base.IntegerQuantizer`)."""
 
 SCHEDULES = Registry(
     "annealing schedule",
@@ -148,7 +150,7 @@ STAND_INS = Registry(
     "relaxation",
     {"mixed": "lic_jax.quantization.relaxation:mixed", "noise": "lic_jax.quantization.relaxation:noise"},
 )
-"""What stands in for a uniform quantizer while an anchor is trained (`relaxation.StandIn`)."""
+"""Stand-ins for a uniform quantizer in the training of an anchor (`relaxation.StandIn`)."""
 
 SOFT_DECISIONS = Registry(
     "soft decision",
@@ -157,7 +159,7 @@ SOFT_DECISIONS = Registry(
         "staircase": "lic_jax.quantization.relaxation:staircase",
     },
 )
-"""What stands in for a fitted quantizer's decisions during a refit (`relaxation.SoftDecision`)."""
+"""Stand-ins for a fitted quantizer's decisions in a refit (`relaxation.SoftDecision`)."""
 
 DISTORTIONS = Registry(
     "distortion", {"mse": "lic_jax.distortion.mse:mse", "ms_ssim": "lic_jax.distortion.ms_ssim:ms_ssim_loss"}
@@ -172,7 +174,7 @@ SEARCHES = Registry(
         "rounding": "lic_jax.encoding.rounding:improve",
     },
 )
-"""How a sender may search for symbols: an `encoding.descent.Descent`, or a pass like `encoding.rounding.improve`."""
+"""A sender's searches for symbols: an `encoding.descent.Descent`, or a pass like `encoding.rounding.improve`."""
 
 CODERS = Registry(
     "coder",

@@ -1,6 +1,6 @@
 """The command `lic`: sends each command line to the receiver's parser or to the sender's.
 
-A receiver's commands import no framework; the sender's parser is imported only when one of its commands is named.
+A receiver's commands import no framework. The sender's parser is imported only for the other commands.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ def _run(arguments: list[str]) -> int:
             if not arguments or arguments[0].startswith("-"):
                 receiver.parser().parse_args(arguments)
             raise LicError(
-                f"lic {arguments[0]} needs {error.name}, and this installation decodes only; "
+                f"lic {arguments[0]} needs {error.name}, but this installation only decodes; "
                 "install lic-jax with its dependencies"
             ) from error
         return sender.run(arguments)
@@ -33,20 +33,20 @@ def _run(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Warnings are said in one line each, as errors are."""
+    """Prints each warning in one line, like an error."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"lic: {message}", file=sys.stderr)
         yield
 
 
 def exit_code_of(error: LicError) -> int:
-    """Says what is wrong in one line and gives the exit code for it."""
+    """Prints an error in one line and returns its exit code."""
     print(f"lic: {error}", file=sys.stderr)
     return 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command: 0 when done, 1 with a part left out, 2 when what was given cannot be used, 130 interrupted."""
+    """Runs a command and returns its exit code: 0 done, 1 a part left out, 2 unusable input, 130 interrupted."""
     try:
         with _warnings_as_lines():
             return _run(sys.argv[1:] if arguments is None else arguments)

@@ -1,6 +1,6 @@
 """The commands of a device that only decodes: `lic decompress`, `lic info` and `lic transcode`.
 
-argparse parses them. They import NumPy, constriction and Pillow at most; the coder tfc needs its extra.
+argparse parses them. They import at most NumPy, constriction and Pillow; the coder tfc needs its extra.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def decompress(stream: Path, image: Path, model: str | None = None) -> None:
 
 
 def _model_of(stream: Path, data: bytes) -> str:
-    """The shipped model that made a stream; the default one where none did, which then says so."""
+    """Finds the shipped model that made a stream; for another model's stream the default, whose decoder refuses it."""
     from lic_jax.io import container
     from lic_jax.zoo import shipped
 
@@ -37,7 +37,7 @@ def _model_of(stream: Path, data: bytes) -> str:
 
 
 def _decoder(model: str):
-    """NumPy's decoder; JAX's for a deep synthesis, where JAX is installed."""
+    """Loads NumPy's decoder; for a deep synthesis JAX's, if JAX is installed."""
     from lic_jax.transforms.description import is_shallow
     from lic_jax.zoo import shipped
 
@@ -51,7 +51,7 @@ def _decoder(model: str):
 
 @contextlib.contextmanager
 def _naming(stream: Path) -> Iterator[None]:
-    """What is wrong with a stream is said of its file."""
+    """Puts the stream's file name before its errors."""
     try:
         yield
     except LicError as error:
@@ -59,7 +59,7 @@ def _naming(stream: Path) -> Iterator[None]:
 
 
 def info(stream: Path, as_json: bool = False) -> None:
-    """Show what a stream holds, without decoding it."""
+    """Show a stream's size, rate, model and segments, without decoding it."""
     from lic_jax.io import container
     from lic_jax.io.files import read_bytes
     from lic_jax.quantization.fixed_point import RATE_UNITS
@@ -96,7 +96,7 @@ def info(stream: Path, as_json: bool = False) -> None:
 
 
 def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = None) -> None:
-    """Change the coder of a stream; its symbols, and so the image, stay as they are."""
+    """Change the coder of a stream; its symbols, and so the image, stay the same."""
     from lic_jax.codec.decoder import SymbolDecoder
     from lic_jax.io.files import read_bytes, write_bytes
     from lic_jax.zoo import shipped
@@ -110,11 +110,11 @@ def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = No
     print(f"{transcoded}: {len(other):,} bytes, coder {coder}; {stream}: {len(data):,} bytes")
 
 
-_MODEL_HELP = "a shipped model's name, or a file of `lic refit`; by default the shipped one that made the stream"
+_MODEL_HELP = "a shipped model's name, or a file of `lic refit`; by default the shipped model that made the stream"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the commands of this file."""
+    """Makes the parser of the commands of this file."""
     root = argparse.ArgumentParser(prog="lic", description="Learned image compression with light decoders.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("decompress", help=decompress.__doc__, description=decompress.__doc__)

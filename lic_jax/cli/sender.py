@@ -1,6 +1,6 @@
-"""The commands of `lic` that a sender or a researcher runs: typed functions that tyro makes parsers of.
+"""The commands of `lic` for senders and researchers: typed functions from which tyro makes parsers.
 
-Frameworks are imported by the commands that need one, when they run.
+A command that needs a framework imports it when it runs.
 """
 
 import argparse
@@ -35,29 +35,29 @@ _ANCHOR, _REFIT = AnchorSettings(), RefitSettings()
 
 Rate = Annotated[
     float | None,
-    tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle one"),
+    tyro.conf.arg(help="0 is the smallest file, fractions lie between fitted rates; by default the middle fitted rate"),
 ]
 Iterations = Annotated[
-    int, tyro.conf.arg(help="steps to search for a better stream, which decodes as quickly; 0 encodes in one shot")
+    int, tyro.conf.arg(help="steps to search for a better stream that decodes as quickly; 0 encodes in one shot")
 ]
 SearchMethod = Annotated[
     str,
     tyro.conf.arg(
         metavar="|".join(SEARCHES),
-        help="what an iteration is: a step of stochastic Gumbel annealing (take hundreds), of gradient descent (tens), "
-        "or a pass of rounding by rate and distortion (one to three)",
+        help="stochastic Gumbel annealing (sga, hundreds of iterations), gradient descent (refinement, tens), "
+        "or rounding by rate and distortion (rounding, one to three)",
     ),
 ]
 
 
-Bpp = Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, to 1 in 100")]
-Psnr = Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, to 0.05")]
-MaxBytes = Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file within")]
+Bpp = Annotated[float | None, tyro.conf.arg(help="instead of a rate: bits per pixel, hit to 1 in 100")]
+Psnr = Annotated[float | None, tyro.conf.arg(help="instead of a rate: PSNR in dB, hit to 0.05")]
+MaxBytes = Annotated[int | None, tyro.conf.arg(help="instead of a rate: the largest file of at most this many bytes")]
 TimeLimit = Annotated[
     float | None,
     tyro.conf.arg(
         metavar="SECONDS",
-        help="end each search by then, with the best so far; what has to be compiled first takes its time all the same",
+        help="end each search by then, with the best stream so far; compiling first may exceed it",
     ),
 ]
 
@@ -82,7 +82,7 @@ def compress(
 
     if stream.suffix.lower() in SUFFIXES:
         raise LicError(
-            f"{stream} is named like an image, and a stream is none; name it {stream.with_suffix('.lic').name}"
+            f"{stream} ends like an image file; streams end in .lic: name it {stream.with_suffix('.lic').name}"
         )
     search = _search(iterations, method, time_limit)
     check_writable(stream)
@@ -110,7 +110,7 @@ def compress_many(
     time_limit: TimeLimit = None,
     model: Model = shipped.DEFAULT,
 ) -> int:
-    """Compress every image of a folder that has no stream yet, made with whatever settings; run again, it goes on."""
+    """Compress every image of a folder that has no stream yet; run again, it continues and keeps existing streams."""
     from tqdm import tqdm
 
     from lic_jax.codec.codec import load
@@ -126,38 +126,38 @@ def compress_many(
     encode = lambda pixels: codec.compress(pixels, rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes, **search)
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
         outcome = compress_images(encode, paths, lambda path: bar.update())
-    print(f"{out}: {outcome.written} streams written, {outcome.skipped} were there")
+    print(f"{out}: {outcome.written} streams written, {outcome.skipped} existed")
     for path, reason in outcome.failures:
         print(f"lic: {path} was left out: {reason}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
 def _search(iterations: int, method: str, time_limit: float | None) -> dict:
-    """What `Codec.compress` takes of a search.
+    """Collects the arguments of a search for `Codec.compress`.
 
     Raises:
-      LicError: there is no such search.
+      LicError: a setting is invalid.
     """
     if time_limit is not None and iterations == 0:
-        raise LicError(f"a time limit of {time_limit:g} seconds is one of a search; give --iterations, too")
+        raise LicError(f"the time limit of {time_limit:g} seconds needs a search; give --iterations, too")
     SearchSettings(iterations, method, time_limit).check()
     return {"iterations": iterations, "method": method, "time_limit": time_limit}
 
 
 class SearchProgress:
-    """The progress bar of one search after another, and the interruption (Ctrl-C) that ends them with the best so far.
+    """The progress bar of searches, one after another; Ctrl-C ends them with the best so far.
 
     Attributes:
-      step: the last one that was done.
+      step: the last finished step.
       interrupted: whether to stop.
-      stopped_at: the step that was the last one for that.
+      stopped_at: the step at which an interrupted search stopped.
     """
 
     def __init__(self, bar):
         self.step, self.interrupted, self.stopped_at, self._bar = 0, False, None, bar
 
     def report(self, progress) -> bool:
-        """Shows the best so far; True where the search should stop."""
+        """Shows the best so far; returns True if the search should stop."""
         if progress.step < self.step:
             self._bar.reset()
             self.step = 0
@@ -173,7 +173,7 @@ class SearchProgress:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Within it, Ctrl-C is a wish to end the search; a second one interrupts at once."""
+        """Makes Ctrl-C end the search with the best so far; a second Ctrl-C interrupts at once."""
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             yield
@@ -187,7 +187,7 @@ class SearchProgress:
 
 @contextlib.contextmanager
 def progress_bar(iterations: int, **bar) -> Iterator[SearchProgress]:
-    """The progress of searches on the terminal; none of one shot's."""
+    """Shows the progress of searches on the terminal; nothing for encoding in one shot."""
     from tqdm import tqdm
 
     with tqdm(total=iterations, unit="iteration", disable=None if iterations else True, **bar) as shown:
@@ -196,14 +196,16 @@ def progress_bar(iterations: int, **bar) -> Iterator[SearchProgress]:
 
 def evaluate(
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of images")],
-    csv: Annotated[Path | None, tyro.conf.arg(help="write every measurement here")] = None,
-    rates: Annotated[tuple[float, ...], tyro.conf.arg(help="by default the fitted ones and two between each")] = (),
+    csv: Annotated[Path | None, tyro.conf.arg(help="the file for every measurement")] = None,
+    rates: Annotated[
+        tuple[float, ...], tyro.conf.arg(help="by default the fitted rates and two between each pair")
+    ] = (),
     iterations: Iterations = 0,
     method: SearchMethod = "sga",
     time_limit: TimeLimit = None,
     model: Model = shipped.DEFAULT,
 ) -> int:
-    """Measure rate, quality and time on a folder of images, from real files' bytes; interrupted, on those done."""
+    """Measure rate, quality and time on a folder of images, from real files; Ctrl-C keeps the images done so far."""
     from lic_jax.codec.codec import load
     from lic_jax.evaluation.measurement import (
         SearchingCodec,
@@ -228,8 +230,8 @@ def evaluate(
             measured = SearchingCodec(codec, **search, on_progress=progress.report)
             warm_up = SearchingCodec(codec, iterations=1, method=method)
         try:
-            for of_image in evaluate_folder(measured, folder, rates, warm_up):
-                rows += of_image
+            for image_rows in evaluate_folder(measured, folder, rates, warm_up):
+                rows += image_rows
         except KeyboardInterrupt:
             interrupted = True
             if not rows:
@@ -239,7 +241,7 @@ def evaluate(
     if csv is not None:
         write_csv(csv, rows)
     if interrupted:
-        print(f"lic: interrupted; these are of the first {len(rows) // len(rates) - 1} images", file=sys.stderr)
+        print(f"lic: interrupted; measured the first {len(rows) // len(rates) - 1} images", file=sys.stderr)
     return 130 if interrupted else 0
 
 
@@ -261,7 +263,7 @@ def complexity(
 
 
 def models(as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON instead of a table")] = False) -> None:
-    """List the models that ship: size, cost of decoding, Kodak BD-rate, where each was trained."""
+    """List the shipped models: size, decoding cost, Kodak BD-rate, and where each was trained."""
     from lic_jax.evaluation.complexity import complexity, decoding
 
     facts = {
@@ -285,12 +287,12 @@ def models(as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON 
 
 def train(
     images: Annotated[Positional[Path], tyro.conf.arg(metavar="DIR", help="a folder of photographs")],
-    out: Annotated[Path, tyro.conf.arg(help="checkpoints, log and weights; the same command goes on from there")],
+    out: Annotated[Path, tyro.conf.arg(help="folder for checkpoints, log and weights; run again, training continues")],
     settings: Flat[AnchorSettings] = _ANCHOR,
 ) -> None:
-    """Train an anchor; killed at any moment, the same command goes on where it was.
+    """Train an anchor, the model that `lic refit` fits quantizers to; run again, a killed training continues.
 
-    With --start, model and λ are that file's but for the flags that are given.
+    With --start, model and λ are that file's, except where flags are given.
     """
     from lic_jax.training.loop import train_anchor
 
@@ -307,7 +309,7 @@ def refit(
     out: Annotated[Path, tyro.conf.arg(help="the model to write: weights and quantizers, for `--model`")],
     settings: Flat[RefitSettings] = _REFIT,
 ) -> None:
-    """Fit one pair of quantizers for each λ against a frozen anchor."""
+    """Fit one pair of quantizers for each λ to a frozen anchor, the model that `lic train` made."""
     from lic_jax.training.deployment import refit_anchor
 
     print(refit_anchor(settings, anchor, images, out))
@@ -315,7 +317,7 @@ def refit(
 
 def import_(
     folder: Annotated[
-        Positional[Path], tyro.conf.arg(metavar="DIR", help="a training's: config.json and train/checkpoints/ckpt-*")
+        Positional[Path], tyro.conf.arg(metavar="DIR", help="has config.json and train/checkpoints/ckpt-*")
     ],
     out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the anchor to write: a weights file")],
 ) -> None:
@@ -340,16 +342,16 @@ COMMANDS = {
 
 
 def keep_compiled_programs() -> None:
-    """Lets JAX, not yet imported, keep what it compiles in the user's cache folder; its own variables come first."""
+    """Lets JAX, before its import, cache compiled programs in the user's cache folder; JAX's own variables win."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lic_jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 def _training_defaults(arguments: list[str]) -> AnchorSettings:
-    """What a training's flags are where they are not given: those of the model that it starts from, if any.
+    """Returns the default flags of a training: those of the model that it starts from, if any.
 
-    A codec's model has a hyper synthesis in integers, as narrow as it could be made; trained in floats, as narrow.
+    A codec's model has a hyper synthesis in integers, without unused channels; training uses floats at the same widths.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--start", nargs="?")
@@ -363,9 +365,9 @@ def _training_defaults(arguments: list[str]) -> AnchorSettings:
 
 
 def run(arguments: list[str]) -> int:
-    """Parses a command line and runs its command: its exit code."""
+    """Parses a command line, runs its command and returns the exit code."""
     keep_compiled_programs()
-    quiet_tensorflow()  # which Flax imports where it is installed
+    quiet_tensorflow()  # Flax imports TensorFlow if it is installed
     commands = dict(COMMANDS)
     if arguments[:1] == ["train"]:
         commands["train"] = functools.partial(train, settings=_training_defaults(arguments[1:]))

@@ -1,4 +1,4 @@
-"""Bytes → images in JAX: on whatever device it has, many streams at once, and with a deep synthesis, too."""
+"""Decodes streams to images in JAX, on any device, many streams at once, also with a deep synthesis."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class BatchDecoder:
     """Decodes streams of any sizes and rates.
 
     Args:
-      coding: of the model's segments.
+      coding: reads the segments of the model's streams.
       programs: the model's transforms.
     """
 
@@ -21,7 +21,7 @@ class BatchDecoder:
         self._coding, self._programs = coding, programs
 
     def decompress(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
-        """The images in streams.
+        """Decompresses streams to their images.
 
         Raises:
           LicError: the bytes are not whole, undamaged streams of this model.

@@ -1,4 +1,4 @@
-"""The codec that its users meet: images as streams at a rate, of a size or of a quality, quickly or searched for."""
+"""The codec for users: compresses images to a rate, a size or a quality, in one shot or by a search."""
 
 import time
 import warnings
@@ -26,9 +26,9 @@ from lic_jax.zoo.bundle import Bundle, load_bundle
 
 
 class Codec:
-    """A codec for 8-bit RGB images: one model, every rate between its fitted ones.
+    """A codec for 8-bit RGB images: one model serves every rate between its fitted ones.
 
-    It is made of an encoder, a search and a decoder. Programs are compiled for a few sizes of arrays and serve images
+    It consists of an encoder, a search and a decoder. Programs are compiled for a few sizes of arrays and serve images
     of every size (`transforms.buckets`).
 
     Attributes:
@@ -59,10 +59,10 @@ class Codec:
         rd_lambda: float | None = None,
         coder: str = DEFAULT,
     ) -> bytes:
-        """An image as a stream: at a rate, or at the rate that gives the size or quality asked for.
+        """Compresses an image to a stream: at a rate, or at the rate that gives a wanted size or quality.
 
-        The rate is searched in at most 8 passes of quantizing and coding, after one analysis; with `psnr`, each is
-        decoded, too. With `iterations`, the rate search runs again, usually two or three passes, each with that many
+        To find the rate, the image is analysed once, then quantized and coded at most 8 times; with `psnr`, each stream
+        is decoded, too. With `iterations`, the rate search runs again, usually two or three passes, each with that many
         steps.
 
         Args:
@@ -71,11 +71,11 @@ class Codec:
             middle fitted rate.
           bpp: instead of a rate, bits per pixel of the whole stream, hit to 1 %.
           psnr: instead of a rate, the PSNR in dB of the decoded image, hit to 0.05 dB.
-          max_bytes: instead of a rate, the size that the stream does not exceed; the largest that fits, or with
-            iterations one of at least 99 % of it.
+          max_bytes: instead of a rate, the most bytes of the stream; finds the largest stream that fits, or with
+            iterations a stream of at least 99 % of it.
           iterations: steps to spend for a better stream that decodes as quickly; see `refine`.
-          method, on_progress, distortion, rd_lambda: of the search, see `refine`.
-          time_limit: seconds, analysis included.
+          method, on_progress, distortion, rd_lambda: settings of the search, see `refine`.
+          time_limit: seconds for the search, analysis included.
           coder: a name in `registry.CODERS`; "tfc" needs the extra of that name, on the receiver's side, too.
 
         Warns:
@@ -83,7 +83,7 @@ class Codec:
 
         Raises:
           LicError: the image, the rate, max_bytes or the search is outside the codec's range, the coder is not
-            installed, or two of the four are given.
+            installed, or more than one of rate, bpp, psnr and max_bytes is given.
         """
         rate_control.check_wishes(rate=rate, bpp=bpp, psnr=psnr, max_bytes=max_bytes)
         settings = SearchSettings(iterations, method, time_limit, on_progress, distortion, rd_lambda)
@@ -114,7 +114,7 @@ class Codec:
         return found.stream
 
     def _psnr(self, image: UInt8[np.ndarray, "height width 3"], stream: bytes) -> float:
-        """The PSNR in dB of what a stream's receiver sees."""
+        """Computes the PSNR in dB of a stream's decoded image."""
         return float(psnr_of(mean_squared_error(self.decompress(stream).astype(np.float64), image.astype(np.float64))))
 
     def _searched(
@@ -126,17 +126,17 @@ class Codec:
         start: int,
         coder: str,
     ) -> rate_control.Found | None:
-        """What `control` finds when every rate is searched at; `None` where no such stream fits the bytes.
+        """Runs `control` with a search at every rate; returns `None` if no stream fits the bytes.
 
-        Each search goes on from the last one's result, at a rate nearby: nothing is lost when one is stopped.
+        Each search continues from the result of the last one, at a rate nearby, so stopping a search loses nothing.
 
         Args:
           control: one of `rate_control`.
           analysed: the image.
-          settings: of each search, which takes at most half of the time that is left.
+          settings: the settings of each search, which takes at most half of the remaining time.
           deadline: when time is over.
           start: the rate, in units, that is right without searching.
-          coder: of the streams.
+          coder: the streams' coder.
         """
         latest = analysed
 
@@ -167,7 +167,7 @@ class Codec:
         rd_lambda: float | None = None,
         coder: str = DEFAULT,
     ) -> list[bytes]:
-        """Images of any sizes as streams; those of about the same size go through the device together.
+        """Compresses images of any sizes to streams; images of about the same size go through the device together.
 
         Raises:
           LicError: as `compress`.
@@ -191,7 +191,7 @@ class Codec:
         """Runs analysis and hyper analysis; every rate of the image starts from the result.
 
         Raises:
-          LicError: not a uint8 RGB array, or of a size outside the format.
+          LicError: the image is not a uint8 RGB array, or its size is outside the format.
         """
         return self.encoder.analyse([image])[0]
 
@@ -211,26 +211,27 @@ class Codec:
         distortion: str | Distortion | None = None,
         rd_lambda: float | None = None,
     ) -> Analysed:
-        """An analysed image whose latents were searched for the least bpp + λ · distortion at a rate, of real files.
+        """Searches an analysed image's latents for the least bpp + λ · distortion of its real file at a rate.
 
-        `code` of the result gives what the search found at that rate, and something near it at neighbouring rates. It
-        is the image as it was analysed where the search found nothing better.
+        `code` of the result gives the found stream at that rate, and similar streams at neighbouring rates.
+        If the search finds nothing better, `analysed` is returned unchanged.
 
         Args:
           analysed: an image.
-          rate: as in `compress`; λ is its own, interpolated (in its logarithm) between those of the fitted rates.
+          rate: as in `compress`; its λ is interpolated (in its logarithm) between those of the fitted rates.
           iterations: steps of the search; 0 is none.
           method: "sga", stochastic Gumbel annealing, best with hundreds of steps or more; "refinement", plain gradient
             descent, with tens; "rounding", each symbol or its neighbour, with one, two or three passes.
-          time_limit: seconds after which there is a result, whatever the iterations; schedules follow the time.
-            Compiling takes its time all the same.
+          time_limit: seconds until the result, whatever the iterations; schedules follow the time. Compiling may exceed
+            it.
           on_progress: called with a `lic_jax.encoding.method.Progress` after every step; where it returns True, the
             search ends with the best so far.
-          distortion: what λ weighs: a name in `registry.DISTORTIONS` or a function; the model's own if None.
-          rd_lambda: λ, which another distortion than the model's needs.
+          distortion: the distortion that λ weighs: a name in `registry.DISTORTIONS` or a function; the model's own if
+            None.
+          rd_lambda: λ, which a distortion other than the model's needs.
 
         Raises:
-          LicError: the rate is outside the model's, or there is no such search.
+          LicError: the rate is outside the model's rates, or a setting of the search is invalid.
         """
         rate_units = self._rate_units(rate)
         settings = SearchSettings(iterations, method, time_limit, on_progress, distortion, rd_lambda)
@@ -240,7 +241,7 @@ class Codec:
         return analysed if choice is one_shot[0] else self.searcher.chosen(analysed, choice, rate_units)
 
     def decompress(self, data: bytes) -> UInt8[np.ndarray, "height width 3"]:
-        """The image in a stream.
+        """Decompresses a stream to its image.
 
         Raises:
           LicError: the bytes are not a whole, undamaged stream of this model.
@@ -248,7 +249,7 @@ class Codec:
         return self.decoder.decompress([data])[0]
 
     def decompress_batch(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
-        """The images in streams of any sizes and rates.
+        """Decompresses streams of any sizes and rates to their images.
 
         Raises:
           LicError: as `decompress`.
@@ -260,7 +261,7 @@ class Codec:
 
 
 def load(model: str = shipped.DEFAULT) -> Codec:
-    """The codec of a shipped model's name or of a file written by `lic refit`.
+    """Loads the codec of a shipped model, by name, or of a file written by `lic refit`.
 
     Raises:
       LicError: no such model, or its file is damaged.

@@ -1,7 +1,7 @@
-"""Bytes → image with NumPy and constriction alone: what a device needs that only decodes.
+"""Decodes streams to images with NumPy and constriction alone, for devices that only decode.
 
-Symbols are the same on every machine (docs/design.md, rule 1); pixels may differ by a grey level where a floating-point
-sum falls between two of them.
+Symbols are the same on every machine (docs/design.md, rule 1). Pixels may differ by a grey level where a floating-point
+sum falls between two levels.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,12 @@ from lic_jax.zoo.bundle import Bundle, load_receiver
 
 
 class Decoded(NamedTuple):
-    """A stream as far as to its symbols.
+    """A stream decoded to its symbols.
 
     Attributes:
-      hyper_symbols, symbols: of hyper latent and latent.
-      hyper_latent: ẑ.
-      index: of each latent's coding table.
+      hyper_symbols, symbols: the symbols of hyper latent and latent.
+      hyper_latent: ẑ, the side information that predicts the latent.
+      index: the coding table of each latent.
       mean: μ; None where it is computed anew for each band of a large image.
     """
 
@@ -38,10 +38,10 @@ class Decoded(NamedTuple):
 
 
 class SymbolDecoder:
-    """Decodes a model's streams in NumPy as far as to their symbols, which takes no synthesis.
+    """Decodes a model's streams in NumPy to their symbols, without the synthesis.
 
     Attributes:
-      coding: of the model's segments.
+      coding: reads the segments of the model's streams.
     """
 
     def __init__(self, bundle: Bundle):
@@ -51,12 +51,12 @@ class SymbolDecoder:
     def symbols(
         self, data: bytes
     ) -> tuple[Int[np.ndarray, "1 hyper_h hyper_w hyper"], Int[np.ndarray, "1 h w latent"]]:
-        """The symbols of hyper latent and latent in a stream, the same on every machine."""
+        """Reads the symbols of hyper latent and latent in a stream, the same on every machine."""
         decoded = self.read(self.coding.unpack(data))
         return decoded.hyper_symbols, decoded.symbols
 
     def transcode(self, data: bytes, to_coder: str) -> bytes:
-        """A stream of the same symbols, coded by another coder.
+        """Recodes the symbols of a stream by another coder.
 
         Args:
           data: a stream of this model.
@@ -72,7 +72,7 @@ class SymbolDecoder:
         return self.coding.pack(size, stream.rate_units, *symbols, to_coder)
 
     def read(self, stream: container.Stream) -> Decoded:
-        """The symbols of a stream, and what is known of its latents.
+        """Reads the symbols of a stream, ẑ, and the means and table indexes of its latents.
 
         Raises:
           LicError: a segment is damaged.
@@ -89,7 +89,7 @@ class SymbolDecoder:
         return Decoded(hyper_symbols, symbols, hyper_latent, index, mean)
 
     def _read_stages(self, stream: container.Stream, hyper_latent: np.ndarray, reader):
-        """Stage after stage, each predicted from the latents before it."""
+        """Reads stage after stage; each is predicted from the latents before it."""
         quantizer, _ = self.coding.bundle.quantizers_at(stream.rate_units)
         stages = self._stages(hyper_latent)
         latent = None
@@ -111,30 +111,30 @@ class SymbolDecoder:
     def mean_and_table_index(
         self, hyper_latent: Float[np.ndarray, "1 hyper_h hyper_w hyper"]
     ) -> tuple[Float[np.ndarray, "1 h w latent"] | None, Int[np.ndarray, "1 h w latent"]]:
-        """Means of the latent that a hyper latent predicts, and the indexes of its coding tables (uint16).
+        """Computes the latent's means and the indexes of its coding tables (uint16) from a hyper latent.
 
-        An image of several bands has no means: they would take more memory than all else, so each band of the synthesis
-        computes its own again.
+        For an image of several bands, the means are None: they would take more memory than all else, so each band of
+        the synthesis computes its own again.
         """
         _, rows, columns, _ = hyper_latent.shape
         index = np.empty(self._latent_shape(hyper_latent), np.uint16)
         hyper_bands = list(bands(rows, columns * HYPER_STRIDE**2, self.coding.prior.halo or 0))
         for band in hyper_bands:
-            mean, of_band = self._predict(hyper_latent, band)
-            index[:, LATENTS_PER_HYPER * band.kept.start : LATENTS_PER_HYPER * band.kept.stop] = of_band
+            mean, band_index = self._predict(hyper_latent, band)
+            index[:, LATENTS_PER_HYPER * band.kept.start : LATENTS_PER_HYPER * band.kept.stop] = band_index
         return mean if len(hyper_bands) == 1 else None, index
 
     def _predict(self, hyper_latent: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and index of a band's latents, of a prior of one stage."""
+        """Computes mean and index of a band's latents, for a prior of one stage."""
         rows = slice(LATENTS_PER_HYPER * band.inside.start, LATENTS_PER_HYPER * band.inside.stop)
         mean, index = self._stages(hyper_latent[:, band.read])[0](None)
         return mean[:, rows], index[:, rows].astype(np.uint16)
 
     def means(self, decoded: Decoded, rows: slice) -> Float[np.ndarray, "1 rows w latent"]:
-        """The means of some rows of latents, computed again where they were not kept.
+        """Returns the means of some rows of latents, computed again if they were not kept.
 
-        They are integers, so exactly the same. An image of 10,000 columns, whose bands have 3 rows of hyper latents and
-        4 of halo, runs its hyper synthesis five times over, a seventh of decoding.
+        They come from integers, so they are exactly the same. For an image of 10,000 columns, bands have 3 rows of
+        hyper latents and 4 of halo, so the hyper synthesis runs five times, a seventh of the decoding time.
         """
         if decoded.mean is not None:
             return decoded.mean[:, rows]
@@ -147,7 +147,7 @@ class SymbolDecoder:
 
 
 class Decoder:
-    """Decodes a model's streams in NumPy.
+    """Decodes a model's streams to images in NumPy.
 
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
@@ -165,7 +165,7 @@ class Decoder:
         self._halo = halo(layers)
 
     def decompress(self, data: bytes) -> RGB:
-        """The image in a stream.
+        """Decompresses a stream to its image.
 
         Raises:
           LicError: the bytes are not a whole, undamaged stream of this model.
@@ -185,16 +185,16 @@ class Decoder:
     def symbols(
         self, data: bytes
     ) -> tuple[Int[np.ndarray, "1 hyper_h hyper_w hyper"], Int[np.ndarray, "1 h w latent"]]:
-        """As `SymbolDecoder.symbols`."""
+        """Does the same as `SymbolDecoder.symbols`."""
         return self.symbol_decoder.symbols(data)
 
     def transcode(self, data: bytes, to_coder: str) -> bytes:
-        """As `SymbolDecoder.transcode`."""
+        """Does the same as `SymbolDecoder.transcode`."""
         return self.symbol_decoder.transcode(data, to_coder)
 
 
 def load_decoder(model: str = shipped.DEFAULT) -> Decoder:
-    """The decoder of a shipped model's name or of a file written by `lic refit`.
+    """Loads the decoder of a shipped model, by name, or of a file written by `lic refit`.
 
     Raises:
       LicError: no such model, its file is damaged, or its synthesis needs JAX.

@@ -1,4 +1,4 @@
-"""Image → bytes in one shot: the transforms, the quantizers at a rate, the entropy coder."""
+"""Encodes images in one shot: the transforms, the quantizers at a rate, the entropy coder."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from lic_jax.io import container
 
 
 class Analysed(NamedTuple):
-    """An image after analysis: every rate of it starts from here."""
+    """An image after analysis, from which it can be coded at every rate."""
 
     height: int
     width: int
@@ -26,7 +26,7 @@ class Analysed(NamedTuple):
 
 
 def pad_to_multiple(image: UInt8[np.ndarray, "height width 3"], multiple: int = HYPER_STRIDE) -> np.ndarray:
-    """Pads at the bottom and right: reflected, or the edge repeated along an axis that is too short to reflect."""
+    """Pads at the bottom and right: reflects, or repeats the edge along an axis that is too short to reflect."""
     for axis in (0, 1):
         missing = -image.shape[axis] % multiple
         padding = [(0, 0)] * 3
@@ -36,10 +36,10 @@ def pad_to_multiple(image: UInt8[np.ndarray, "height width 3"], multiple: int = 
 
 
 class Encoder:
-    """Analyses images, quantizes their latents each by itself, and codes them.
+    """Analyses images, quantizes each latent by itself, and codes them.
 
     Args:
-      coding: of the model's segments.
+      coding: writes the segments of the model's streams.
       programs: the model's transforms.
     """
 
@@ -51,7 +51,7 @@ class Encoder:
         """Runs analysis and hyper analysis on images of any sizes.
 
         Raises:
-          LicError: not uint8 RGB arrays, or of a size outside the format.
+          LicError: an image is not a uint8 RGB array, or its size is outside the format.
         """
         for image in images:
             _check(image)
@@ -65,7 +65,7 @@ class Encoder:
         hyper_symbols = [hyper_quantizer.symbols(analysed.hyper_latent) for analysed in batch]
         hyper_latents = [hyper_quantizer.levels_of(symbols) for symbols in hyper_symbols]
         masks = [self._coding.prior.masks(analysed.latent.shape) for analysed in batch]
-        choices = [Choice(Symbols(None, of_hyper), None, None) for of_hyper in hyper_symbols]
+        choices = [Choice(Symbols(None, symbols), None, None) for symbols in hyper_symbols]
         latents = [np.zeros_like(analysed.latent) for analysed in batch] if len(masks[0]) > 1 else []
         for stage in range(self._coding.prior.stage_count):
             predictions = self._programs.stage(stage, hyper_latents, latents)
@@ -79,7 +79,7 @@ class Encoder:
         return choices
 
     def code(self, batch: Sequence[Analysed], rate_units: int, coder: str = DEFAULT) -> list[bytes]:
-        """Analysed images as streams."""
+        """Codes analysed images at a rate into streams."""
         choices = self.choose(batch, rate_units)
         return [self.pack(*pair, rate_units, coder) for pair in zip(batch, choices, strict=True)]
 
@@ -91,7 +91,7 @@ class Encoder:
 
 
 def _merged(choice: Choice, symbols, mean, index, own: np.ndarray | None) -> Choice:
-    """A choice with a stage's own positions in it; the first stage fills all."""
+    """Merges a stage's own positions into a choice; the first stage fills all positions."""
     if own is None:
         return Choice(Symbols(symbols, choice.symbols.hyper_latent), mean, index)
     merge = lambda new, old: np.where(own, new, old)
@@ -100,8 +100,8 @@ def _merged(choice: Choice, symbols, mean, index, own: np.ndarray | None) -> Cho
 
 
 def _check(image: np.ndarray) -> None:
-    """Raises LicError unless this is an image that the format can hold."""
+    """Raises LicError unless the format can hold this image."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
-        raise LicError(f"an image must be a NumPy array uint8 [height, width, 3], not {found}; convert it")
+        raise LicError(f"the image is {found}; convert it to a NumPy array, uint8 [height, width, 3]")
     container.check_size(*image.shape[:2])

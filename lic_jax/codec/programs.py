@@ -1,4 +1,4 @@
-"""A model's transforms as compiled programs that serve images of every size (`transforms.buckets`)."""
+"""Compiles a model's transforms to programs that serve images of every size (`transforms.buckets`)."""
 
 from functools import lru_cache, partial
 from typing import Any
@@ -22,7 +22,7 @@ class Programs:
       model: the Flax module.
       variables: its weights, as `model.apply` takes them.
       encode: padded images → (y, z) of each.
-      predict: for each stage of the prior, what it is called with (ẑ, or ẑ beside ŷ so far) → (μ, index) of each.
+      predict: for each stage of the prior, its input (ẑ, or ẑ beside ŷ so far) → (μ, index) of each image.
       decode: latents ŷ → padded uint8 images.
     """
 
@@ -34,12 +34,12 @@ class Programs:
     def stage(
         self, number: int, hyper_latents: list[np.ndarray], latents: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(μ, index) of a stage, for each image.
+        """Computes (μ, index) of a stage, for each image.
 
         Args:
-          number: of the stage.
+          number: the number of the stage.
           hyper_latents: ẑ of each image.
-          latents: ŷ of the earlier stages; of no use to the first one.
+          latents: ŷ of the earlier stages; the first stage ignores it.
         """
         inputs = hyper_latents
         if number:
@@ -49,7 +49,7 @@ class Programs:
 
 @lru_cache(maxsize=16)
 def _compiled(model: CodecModel) -> tuple[Bucketed, tuple[Bucketed, ...], Bucketed]:
-    """Codecs whose models differ in their weights alone share what is compiled."""
+    """Makes the programs; codecs whose models differ only in their weights share them."""
     stages = range(model.prior.stage_count)
     return (
         Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain),
@@ -59,7 +59,7 @@ def _compiled(model: CodecModel) -> tuple[Bucketed, tuple[Bucketed, ...], Bucket
 
 
 def _side_by_side(hyper_latent: np.ndarray, latent: np.ndarray) -> np.ndarray:
-    """One array with a row and column a hyper latent: its channels, then those of the 4 × 4 latents below it."""
+    """Joins both in one array at the hyper latents' positions: their channels, then those of 4 × 4 latents."""
     _, rows, columns, channels = latent.shape
     side = LATENTS_PER_HYPER
     blocks = latent.reshape(1, rows // side, side, columns // side, side, channels).transpose(0, 1, 3, 2, 4, 5)
@@ -67,7 +67,7 @@ def _side_by_side(hyper_latent: np.ndarray, latent: np.ndarray) -> np.ndarray:
 
 
 def _apart(model: CodecModel, inputs: Array) -> tuple[Array, Array]:
-    """The inverse of `_side_by_side`."""
+    """Inverts `_side_by_side`."""
     side, channels = LATENTS_PER_HYPER, model.config.latent_channels
     hyper_latent, blocks = jnp.split(inputs, [model.config.hyper_channels], axis=-1)
     batch, rows, columns, _ = blocks.shape
@@ -76,7 +76,7 @@ def _apart(model: CodecModel, inputs: Array) -> tuple[Array, Array]:
 
 
 def _mean_and_index(model: CodecModel, stage: int, variables: dict, inputs: Array) -> tuple[Array, Array]:
-    """μ and the index of the coding table; the index is exact."""
+    """Computes μ and the index of the coding table; the index is exact."""
     hyper_latent, latent = (inputs, None) if stage == 0 else _apart(model, inputs)
     mean, index = model.apply(variables, hyper_latent, latent, stage, method="predict_stage")
     return mean, index.astype(jnp.uint16)

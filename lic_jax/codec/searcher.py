@@ -1,6 +1,6 @@
-"""What a search makes of an image's symbols, proven on real files.
+"""Starts searches for an image's symbols, and checks their results on real files.
 
-`lic_jax.encoding` searches; here is where a search starts, and the proof that its result is worth it.
+The searches themselves are in `lic_jax.encoding`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ from lic_jax.registry import DISTORTIONS
 
 
 class Searcher:
-    """Spends time on images at a given rate.
+    """Searches for better symbols of images at a given rate.
 
     Args:
-      coding: of the model's segments.
+      coding: the segments of the model's streams.
       programs: the model's transforms.
       encoder: makes the choice that a search starts from.
-      decoder: proves the result.
+      decoder: decodes the result to check it.
     """
 
     def __init__(self, coding: SymbolCoding, programs: Programs, encoder: Encoder, decoder: BatchDecoder):
@@ -40,7 +40,7 @@ class Searcher:
     def improve(
         self, batch: Sequence[Analysed], one_shot: Sequence[Choice], rate_units: int, settings: SearchSettings
     ) -> list[Choice]:
-        """Choices that a search found, or those of one shot where the real file would be no better."""
+        """Searches for better choices; keeps one shot's choice where the real file would be no better."""
         if settings.iterations == 0:
             return list(one_shot)
         starts = [
@@ -49,42 +49,42 @@ class Searcher:
         ]
         point = self.operating_point(rate_units, settings)
         tiled = [tiles.tiles_of(start) for start in starts]
-        parts = [tiles.cut(start, tile) for start, of_image in zip(starts, tiled, strict=True) for tile in of_image]
+        parts = [tiles.cut(start, tile) for start, own in zip(starts, tiled, strict=True) for tile in own]
         found = iter(search(self._programs.model, self._programs.variables, parts, point, settings))
         return [
-            self._better(analysed, choice, of_image, [next(found) for _ in of_image], rate_units, point)
-            for analysed, choice, of_image in zip(batch, one_shot, tiled, strict=True)
+            self._better(analysed, choice, own, [next(found) for _ in own], rate_units, point)
+            for analysed, choice, own in zip(batch, one_shot, tiled, strict=True)
         ]
 
     def _better(
         self,
         analysed: Analysed,
         one_shot: Choice,
-        of_image: Sequence[tiles.Tile],
+        own_tiles: Sequence[tiles.Tile],
         found: Sequence[Found],
         rate_units: int,
         point: OperatingPoint,
     ) -> Choice:
-        """The choice found for an image's tiles, or one shot's choice where that is no better.
+        """Returns the choice found for an image's tiles, or one shot's choice where that is no better.
 
-        The costs of tiles are not the image's, so the files of an image of several are compared.
+        The costs of tiles are not the image's, so an image of several tiles is compared by its files.
         """
         if len(found) == 1:
-            (of_whole,) = found
-            if _is_surely_better(of_whole, analysed.height * analysed.width):
-                return of_whole.choice
-            after = of_whole.choice
+            (whole,) = found
+            if _is_surely_better(whole, analysed.height * analysed.width):
+                return whole.choice
+            after = whole.choice
         else:
-            parts = [self._latents_of(of_tile.choice, rate_units) for of_tile in found]
-            (after,) = self._encoder.choose([_with(tiles.join(parts, of_image), analysed)], rate_units)
+            parts = [self._latents_of(tile.choice, rate_units) for tile in found]
+            (after,) = self._encoder.choose([_with(tiles.join(parts, own_tiles), analysed)], rate_units)
         return min(one_shot, after, key=lambda choice: self._file_cost(analysed, choice, rate_units, point))
 
     def chosen(self, analysed: Analysed, choice: Choice, rate_units: int) -> Analysed:
-        """An image as if the latents of a choice had been analysed."""
+        """Returns an image as if the analysis had made the latents of a choice."""
         return _with(self._latents_of(choice, rate_units), analysed)
 
     def _latents_of(self, choice: Choice, rate_units: int) -> Latents:
-        """y and z that are quantized to these symbols, and to nearly the same at neighbouring rates."""
+        """Returns y and z that quantize to these symbols, and to nearly the same symbols at neighbouring rates."""
         quantizer, hyper_quantizer = self._bundle.quantizers_at(rate_units)
         return Latents(
             choice.mean + quantizer.middles_of(choice.symbols.latent, choice.index),
@@ -92,14 +92,14 @@ class Searcher:
         )
 
     def _file_cost(self, analysed: Analysed, choice: Choice, rate_units: int, point: OperatingPoint) -> float:
-        """bpp + λ · distortion of an image's file; one at a time, for which programs are compiled anyway."""
+        """Computes bpp + λ · distortion of an image's file; programs for one image at a time are compiled anyway."""
         data = self._encoder.pack(analysed, choice, rate_units)
         bpp = 8 * len(data) / (analysed.height * analysed.width)
         (decoded,) = self._decoder.decompress([data])
         return bpp + float(point.rd_lambda) * _distance(point.distortion, decoded, analysed.pixels)
 
     def operating_point(self, rate_units: int, settings: SearchSettings | None = None) -> OperatingPoint:
-        """A rate as a search sees it."""
+        """Makes the operating point of a rate: levels, bits and λ."""
         tables = self._coding.tables(rate_units)
         staircases = map(Staircase.of, self._bundle.quantizers_at(rate_units), (tables.latent, tables.hyper_latent))
         rd_lambda = self._bundle.rd_lambda_at(rate_units)
@@ -122,14 +122,15 @@ def _distance(
 
 
 def _with(latents: Latents, analysed: Analysed) -> Analysed:
-    """An image as if these were its latents."""
+    """Returns an image with these latents."""
     return analysed._replace(latent=latents.latent, hyper_latent=latents.hyper_latent)
 
 
 def _is_surely_better(found: Found, pixels: int) -> bool:
-    """Whether a search's gain, by the coding tables' bits, outweighs all that sets files apart from those.
+    """Returns whether a search's gain, by the coding tables' bits, exceeds all differences between bits and files.
 
-    A file has up to some 16 bytes more than its bits and the header, and pixels that another program rounds otherwise.
+    A file has up to about 16 bytes more than its bits and the header. Its pixels may be rounded otherwise by another
+    program.
     """
     before, after = found.one_shot_cost.objective, found.cost.objective
     return before - after > 256 / pixels + 1e-3 * before

@@ -1,4 +1,4 @@
-"""Symbols ↔ a stream's segments: the part of coding that must be the same everywhere. NumPy alone."""
+"""Codes symbols into a stream's segments and reads them: the part that must be the same everywhere. NumPy alone."""
 
 import functools
 
@@ -30,10 +30,10 @@ class SymbolCoding:
         return self.prior.coding_tables(self.bundle.params, *self.bundle.quantizers_at(rate_units))
 
     def unpack(self, data: bytes) -> container.Stream:
-        """A stream's fields.
+        """Reads a stream's fields.
 
         Raises:
-          LicError: the bytes are no whole, undamaged stream of this model.
+          LicError: the bytes are not a whole, undamaged stream of this model.
         """
         stream = container.unpack(data)
         if stream.fingerprint != self.bundle.fingerprint:
@@ -41,7 +41,9 @@ class SymbolCoding:
             raise LicError(f"the stream was made by model {made_by}, this is {this}; name the right one with --model")
         highest_units = self.bundle.rate_units(self.bundle.highest_rate)
         if stream.rate_units > highest_units:
-            raise LicError(f"the stream's rate {stream.rate_units} is above this model's {highest_units}; get it again")
+            raise LicError(
+                f"the stream's rate {stream.rate_units} is above this model's {highest_units}; get the file again"
+            )
         return stream
 
     def pack(
@@ -53,13 +55,13 @@ class SymbolCoding:
         index: Int[np.ndarray, "1 h w latent"],
         coder: str = DEFAULT,
     ) -> bytes:
-        """A stream.
+        """Codes symbols into a stream.
 
         Args:
           size: (height, width) of the image.
           rate_units: the rate in units of 1/256.
-          hyper_symbols, symbols: of hyper latent and latent.
-          index: of each latent's coding table.
+          hyper_symbols, symbols: the symbols of hyper latent and latent.
+          index: the coding table of each latent.
           coder: a name in `registry.CODERS`.
         """
         hyper_tables, tables = self.tables(rate_units)
@@ -71,38 +73,38 @@ class SymbolCoding:
         return container.pack(container.Stream(self.bundle.fingerprint, *size, rate_units, *segments, coder))
 
     def hyper_symbols(self, stream: container.Stream) -> Int[np.ndarray, "1 hyper_h hyper_w hyper"]:
-        """The hyper latent's symbols in a stream."""
+        """Reads the hyper latent's symbols in a stream."""
         shape = hyper_shape(stream.height, stream.width, self.bundle.config.hyper_channels)
         tables = self.tables(stream.rate_units).hyper_latent
         return decode(stream.hyper_latent, channel_index(shape), tables, stream.coder).reshape(shape)
 
     def latent_reader(self, stream: container.Stream) -> SegmentReader:
-        """The latent's segment of a stream, to be read stage by stage."""
+        """Opens the latent's segment of a stream, to be read stage by stage."""
         return SegmentReader(stream.latent, self.tables(stream.rate_units).latent, stream.coder)
 
     def hyper_latent(
         self, stream: container.Stream, hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"]
     ) -> Float[np.ndarray, "1 hyper_h hyper_w hyper"]:
-        """ẑ of a stream."""
+        """Returns ẑ, the levels of a stream's hyper symbols."""
         return self.bundle.quantizers_at(stream.rate_units)[1].levels_of(hyper_symbols)
 
 
 def _chosen(array: Int[np.ndarray, "1 h w latent"], mask: np.ndarray) -> Int[np.ndarray, " n"]:
-    """The elements at a mask's positions; all, without a copy, where the mask is one True."""
+    """Returns the elements at a mask's positions; all, without a copy, if the mask is one True."""
     return array[mask] if mask.ndim else array.ravel()
 
 
 def hyper_shape(height: int, width: int, channels: int) -> tuple[int, int, int, int]:
-    """The hyper latent's shape for an image."""
+    """Returns the hyper latent's shape for an image."""
     return 1, -(-height // HYPER_STRIDE), -(-width // HYPER_STRIDE), channels
 
 
 def channel_index(shape: tuple[int, ...]) -> Int[np.ndarray, " n"]:
-    """The channel of each element of a flattened channels-last array."""
+    """Returns the channel of each element of a flattened channels-last array."""
     return np.tile(np.arange(shape[-1]), int(np.prod(shape[:-1])))
 
 
 def _named(fingerprint: bytes) -> str:
-    """A model as its users know it: by its name if it ships."""
+    """Describes a model by its fingerprint, and by its name if it ships."""
     name = shipped.name_of(fingerprint)
     return f"{name} ({fingerprint.hex()})" if name else fingerprint.hex()

@@ -1,6 +1,6 @@
-"""The facts of rate and distortion that everyone shares: the network's domain, MSE, PSNR, bits.
+"""Shared definitions of rate and distortion: the network's domain, MSE, PSNR.
 
-The functions take NumPy's arrays or JAX's and give the same kind.
+The functions take NumPy's arrays or JAX's and return the same kind.
 """
 
 import sys
@@ -19,13 +19,13 @@ images; differentiable. It weighs λ against bits: bpp + λ · distortion."""
 
 
 class RateDistortion(NamedTuple):
-    """What images cost: bpp + λ · distortion. Rates are estimates from the priors, not bytes.
+    """The cost of images: bpp + λ · distortion. Rates are estimates from the priors, not bytes.
 
     Attributes:
       objective: bpp + λ · distortion.
       bpp: bits per pixel, hyper latent included.
-      hyper_bpp: those of the hyper latent.
-      distortion: what λ weighs.
+      hyper_bpp: bits per pixel of the hyper latent.
+      distortion: the distortion that λ weighs.
       mse: mean squared error on the 0–255 scale, whatever the distortion.
     """
 
@@ -37,28 +37,28 @@ class RateDistortion(NamedTuple):
 
 
 def array_module(array: Any) -> ModuleType:
-    """`jax.numpy` for JAX's arrays and tracers, else `numpy`."""
+    """Returns `jax.numpy` for JAX's arrays and tracers, else `numpy`."""
     return sys.modules["jax.numpy"] if type(array).__module__.startswith("jax") else np
 
 
 def to_network_domain(pixels: Any) -> Any:
-    """uint8 pixels → x/255 − 0.5 in float32."""
+    """Converts uint8 pixels x to the network's domain, x/255 − 0.5 in float32."""
     return pixels.astype(np.float32) / PEAK - 0.5
 
 
 def to_pixels(image: Any) -> Any:
-    """The network's domain → uint8 pixels, rounded and clipped."""
+    """Converts the network's domain to uint8 pixels, rounded and clipped."""
     xp = array_module(image)
     return xp.clip(xp.rint((image + 0.5) * PEAK), 0, PEAK).astype(np.uint8)
 
 
 def mean_squared_error(image: Any, reference: Any) -> Any:
-    """The mean over the last three axes of the squared difference, in the units of its arguments."""
+    """Computes the mean squared difference over the last three axes, in the units of its arguments."""
     return array_module(image).mean((image - reference) ** 2, axis=(-3, -2, -1))
 
 
 def psnr(mse: Any) -> Any:
-    """The peak signal-to-noise ratio in dB of a mean squared error on the 0–255 scale; infinite for 0."""
+    """Computes the peak signal-to-noise ratio in dB of a mean squared error on the 0–255 scale; infinite for 0."""
     xp = array_module(mse)
     with np.errstate(divide="ignore"):
         return 10 * xp.log10(PEAK**2 / xp.asarray(mse))

@@ -11,24 +11,24 @@ from lic_jax.errors import LicError
 from lic_jax.gradients import straight_through
 
 _LEAST = 1e-6
-"""Gradients take terms for at least this: that of a power is infinite at zero."""
+"""Gradients treat terms as at least this, because the gradient of a power is infinite at zero."""
 
 
 def ms_ssim_loss(
     image: Float[Array, "batch height width 3"], reference: Float[Array, "batch height width 3"]
 ) -> Float[Array, " batch"]:
-    """1 − MS-SSIM of each image, from 0 (equal) to 1; arguments in the network's domain.
+    """Computes 1 − MS-SSIM of each image, from 0 (equal) to 1; arguments in the network's domain.
 
     The multi-scale structural similarity of Wang, Simoncelli & Bovik (2003) with TensorFlow's conventions: colour
     channels apart, then averaged; windows inside the image; the scales that fit, with their weights divided by their
-    sum. λ weighs it against bits, so it is some 100 to 1,000 times that of MSE.
+    sum. Its λ must be some 100 to 1,000 times that of MSE.
 
     Raises:
       LicError: a side is shorter than 11 pixels.
     """
     weights = weights_of_scales(min(image.shape[1:3]))
     if not len(weights):
-        raise LicError(f"images of {image.shape[2]}×{image.shape[1]} hold no 11×11 window; give larger ones")
+        raise LicError(f"images of {image.shape[2]}×{image.shape[1]} hold no 11×11 window; give larger images")
     planes, reference_planes = ((PEAK * (part + 0.5)).astype(jnp.float32) for part in (image, reference))
     product = bounded_product = jnp.ones((image.shape[0], 3))
     for scale, weight in enumerate(weights):
@@ -41,7 +41,7 @@ def ms_ssim_loss(
 
 
 def _window_means(planes: Float[Array, "batch rows columns 3"]) -> Array:
-    """Gaussian-weighted means over the 11×11 windows that lie inside."""
+    """Computes Gaussian-weighted means over the 11×11 windows inside the image."""
     channels = planes.shape[-1]
     for shape in ((len(WINDOW), 1), (1, len(WINDOW))):
         kernel = jnp.asarray(np.tile(WINDOW.reshape(*shape, 1, 1), (1, 1, 1, channels)), planes.dtype)
@@ -52,9 +52,10 @@ def _window_means(planes: Float[Array, "batch rows columns 3"]) -> Array:
 
 
 def _similarity(image: Array, reference: Array) -> tuple[Float[Array, "batch 3"], Float[Array, "batch 3"]]:
-    """SSIM and its contrast–structure factor of each channel, averaged over the windows.
+    """Computes SSIM and its contrast–structure factor of each channel, averaged over the windows.
 
-    Both images are moved by the reference's mean first: variances are differences of squares, which float32 rounds.
+    First the reference's mean is subtracted from both images, because variances are differences of squares, which
+    float32 rounds.
     """
     centre = jax.lax.stop_gradient(jnp.mean(reference, axis=(1, 2), keepdims=True))
     image, reference = image - centre, reference - centre
@@ -68,7 +69,7 @@ def _similarity(image: Array, reference: Array) -> tuple[Float[Array, "batch 3"]
 
 
 def _halve(planes: Float[Array, "batch rows columns 3"]) -> Array:
-    """Means of 2×2 pixels; an odd side first gets its last row or column once more."""
+    """Averages 2×2 pixels; an odd side first repeats its last row or column."""
     _, height, width, _ = planes.shape
     even = jnp.pad(planes, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rows = even[:, 0::2] + even[:, 1::2]

@@ -1,4 +1,4 @@
-"""The numbers of MS-SSIM (Wang, Simoncelli & Bovik 2003) that NumPy's and JAX's versions share."""
+"""The constants of MS-SSIM (Wang, Simoncelli & Bovik 2003) for the versions in NumPy and in JAX."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ WINDOW_SIZE = 11
 LUMINANCE_FLOOR = (0.01 * PEAK) ** 2
 CONTRAST_FLOOR = (0.03 * PEAK) ** 2
 SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
-"""Of the scales, finest first; they add up to 1.0001, as in the paper's table."""
+"""Weights of the scales, finest first; they add up to 1.0001, as in the paper's table."""
 
 _SIGMA = 1.5
 _OFFSETS = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
@@ -18,7 +18,7 @@ WINDOW = _HEIGHTS / _HEIGHTS.sum()
 
 
 def weights_of_scales(smaller_side: int) -> np.ndarray:
-    """The weights of the scales at which an image still holds a window: five from 161 pixels on, none below 11.
+    """Returns the weights of the scales at which an image still holds a window: five from 161 pixels on, none below 11.
 
     Fewer than five are divided by their sum.
     """

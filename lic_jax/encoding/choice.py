@@ -1,4 +1,4 @@
-"""What a sender chooses: symbols, whether in one shot or by a search."""
+"""The symbols that a sender chooses, in one shot or by a search."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from lic_jax.encoding.operating_point import OperatingPoint, code_length
 
 
 class Latents(NamedTuple):
-    """y and z of a batch, continuous or quantized."""
+    """The latent y and the hyper latent z of a batch, continuous or quantized."""
 
     latent: Float[Array, "batch h w latent"]
     hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"]
@@ -25,14 +25,14 @@ class Symbols(NamedTuple):
 
 @struct.dataclass
 class Choice:
-    """The symbols of a batch at a rate, and what a receiver knows of the latents once it has those of ẑ.
+    """The symbols of a batch at a rate, and the receiver's prediction of the latents from ẑ.
 
     Arrays are NumPy's or JAX's.
 
     Attributes:
-      symbols: of latent and hyper latent.
-      mean: μ.
-      index: of the coding table of each latent's symbol, whole numbers of any type.
+      symbols: the symbols of latent and hyper latent.
+      mean: μ, the predicted latent.
+      index: the coding table of each latent's symbol, whole numbers of any type.
     """
 
     symbols: Symbols
@@ -40,14 +40,14 @@ class Choice:
     index: Array
 
     def latents(self, point: OperatingPoint) -> Latents:
-        """ŷ and ẑ, the levels that the symbols stand for."""
+        """Returns ŷ and ẑ, the levels that the symbols stand for."""
         return Latents(
             self.mean + point.latent.level(self.symbols.latent, self.index),
             point.hyper_latent.level(self.symbols.hyper_latent, hyper_table(self.symbols.hyper_latent)),
         )
 
     def bits(self, point: OperatingPoint) -> Latents:
-        """What each symbol costs."""
+        """Returns the bits that each symbol costs."""
         return Latents(
             code_length(point.latent, self.index, self.symbols.latent),
             code_length(point.hyper_latent, hyper_table(self.symbols.hyper_latent), self.symbols.hyper_latent),
@@ -55,5 +55,5 @@ class Choice:
 
 
 def hyper_table(hyper_latent: Array) -> Int[Array, " hyper"]:
-    """Which coding table a hyper latent's symbols have: their channel's."""
+    """Returns the coding table of each hyper latent's symbols: the number of its channel."""
     return jnp.arange(hyper_latent.shape[-1])

@@ -1,4 +1,4 @@
-"""The time of a search: how far it is, when it has to stop, and whom it tells."""
+"""The time of a search: its progress, its deadline and its reports."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _STEPS_TO_FINISH = 8
 
 
 class Clock:
-    """Tells a search how far it is, and when to stop so as to end in time; each batch has its share of the time."""
+    """Tells a search how far it is and when it must stop. The remaining batches share the remaining time equally."""
 
     def __init__(self, settings: SearchSettings, batches: int):
         self._steps, self._batches, self._report = settings.iterations, batches, settings.report
@@ -23,39 +23,40 @@ class Clock:
         self.next_batch()
 
     def next_batch(self) -> None:
+        """Starts the next batch's steps and time."""
         self._batch += 1
         self.step, self._step_s = 0, 0.0
         self._started = self._last_tick = time.perf_counter()
 
     def tick(self) -> None:
-        """A step is done. The first one's time is not typical: what was not compiled yet was compiled in it."""
+        """Counts a step as done. The first step's time is ignored, because it may include compiling."""
         now = time.perf_counter()
         self._step_s = now - self._last_tick if self.step else 0.0
         self._last_tick = now
         self.step += 1
 
     def turns(self) -> Iterator[None]:
-        """Until it is over; each is done when the next one is asked for."""
+        """Yields once a step until the search is over; a step counts as done when the next one is requested."""
         while not self.is_over:
             yield
             self.tick()
 
     @property
     def progress(self) -> float:
-        """The fraction of the steps that are done, or of the time that has passed, whichever is more."""
-        of_time = 0.0 if self._deadline is None else (self._last_tick - self._started) / max(self._seconds, 1e-9)
-        return min(max(self.step / self._steps, of_time), 1.0)
+        """The fraction of the steps that are done, or of the time that has passed, whichever is larger."""
+        time_progress = 0.0 if self._deadline is None else (self._last_tick - self._started) / max(self._seconds, 1e-9)
+        return min(max(self.step / self._steps, time_progress), 1.0)
 
     @property
     def expected_steps(self) -> int:
-        """How many steps there will be, by the time that the last one took."""
+        """The expected number of steps, judged by the last step's time."""
         if self._deadline is None or self._step_s == 0:
             return self._steps
         return min(self._steps, max(1, round(self._seconds / self._step_s)))
 
     @property
     def is_over(self) -> bool:
-        """Whether the batch has had its steps or its time, or someone asked to stop."""
+        """Whether the batch has used its steps or its time, or a report asked to stop."""
         out_of_time = (
             self._deadline is not None
             and self._last_tick + _STEPS_TO_FINISH * self._step_s > self._started + self._seconds
@@ -67,7 +68,7 @@ class Clock:
         return (self._deadline - self._started) / (self._batches - self._batch)
 
     def report(self, cost: RateDistortion) -> None:
-        """Tells how far the search is and what its best costs."""
+        """Reports the progress and the best cost so far; a report that answers True stops the search."""
         if self._report is None:
             return
         objective, bpp, mse = (float(jnp.mean(term)) for term in (cost.objective, cost.bpp, cost.mse))

@@ -1,7 +1,7 @@
-"""What iterative encoding minimizes: an image's own bits + λ · error, as the receiver will have them.
+"""The objective of iterative encoding: an image's own bits + λ · error, as the receiver will have them.
 
-Bits are those of the integer coding tables, so a choice's estimate differs from its file by some bytes of coder
-overhead; the hyper synthesis runs in the receiver's own integers, with straight-through gradients.
+Bits are read off the integer coding tables, so an estimate differs from the file by some bytes of coder overhead. The
+hyper synthesis runs in the receiver's own integers, with straight-through gradients.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ from lic_jax.transforms.buckets import cut_at_borders, zero_beyond
 
 @struct.dataclass
 class ImageBatch:
-    """Images in arrays of one size, which may be larger than they are, and their latents.
+    """Images and their latents, in arrays of one size that may be larger than the images.
 
     Attributes:
       pixels: zeros beyond the image.
       sizes: height and width of each image in pixels.
-      analysed: y and z as the analysis made them.
-      one_shot: what encoding in one shot makes of those.
+      analysed: y and z from the analysis.
+      one_shot: the choice of encoding in one shot.
     """
 
     pixels: UInt8[Array, "batch height width 3"]
@@ -39,7 +39,7 @@ class ImageBatch:
 
     @property
     def extents(self) -> Int[Array, "batch 2"]:
-        """Each image's size in blocks."""
+        """Each image's size in blocks of 64×64 pixels."""
         return -(-self.sizes // HYPER_STRIDE)
 
     @property
@@ -48,20 +48,20 @@ class ImageBatch:
         return self.pixels.shape[1] // HYPER_STRIDE, self.pixels.shape[2] // HYPER_STRIDE
 
     def cut(self, array: Float[Array, "batch rows columns channels"]) -> Float[Array, "batch rows columns channels"]:
-        """An array with zeros beyond its images' blocks."""
+        """Sets an array to zero beyond its images' blocks."""
         return zero_beyond(array, self.extents, self.grid)
 
 
 def squared_error(images: ImageBatch, decoded: Float[Array, "batch height width 3"]) -> Float[Array, " batch"]:
-    """Summed over an image's own pixels and channels, in the network's domain; clipped there, as pixels will be."""
+    """Sums the squared error over each image's own pixels and channels, in the network's domain, clipped to it."""
     batch, height, _, _ = images.pixels.shape
     error = jnp.clip(decoded, -0.5, 0.5) - to_network_domain(images.pixels)
     rows = jnp.where(_inside(images), error, 0).reshape(batch, height, -1)
-    return jnp.sum(jnp.sum(rows**2, axis=2), axis=1)  # row by row: a sum of everything has one thread
+    return jnp.sum(jnp.sum(rows**2, axis=2), axis=1)  # row by row: one sum over everything runs in one thread
 
 
 def _inside(images: ImageBatch) -> Bool[Array, "batch height width 1"]:
-    """Which pixels are an image's own."""
+    """Marks the pixels that belong to each image."""
     _, height, width, _ = images.pixels.shape
     rows, columns = jnp.arange(height) < images.sizes[:, :1], jnp.arange(width) < images.sizes[:, 1:]
     return (rows[:, :, None] & columns[:, None])[..., None]
@@ -70,10 +70,10 @@ def _inside(images: ImageBatch) -> Bool[Array, "batch height width 1"]:
 def distance(
     images: ImageBatch, point: OperatingPoint, decoded: Float[Array, "batch height width 3"]
 ) -> Float[Array, " batch"]:
-    """The distortion that λ weighs, of each image.
+    """Computes the distortion that λ weighs, for each image.
 
-    Beyond an image both are equal; a mean over the array is made one over the image's own pixels. For a distortion that
-    is no mean over pixels this is near the true one, which `codec.searcher` compares in the end.
+    Beyond an image both arrays are equal, and a mean over the array is rescaled to the image's own pixels. For other
+    distortions than means over pixels this is an estimate; `codec.searcher` compares the true ones in the end.
     """
     _, height, width, _ = images.pixels.shape
     reference = to_network_domain(images.pixels)
@@ -85,11 +85,11 @@ def distance(
 def rate_distortion(
     images: ImageBatch, point: OperatingPoint, bits: Latents, decoded: Float[Array, "batch height width 3"]
 ) -> RateDistortion:
-    """Bits over an image's blocks, error over its pixels.
+    """Computes each image's rate and distortion: bits over its blocks, error over its pixels.
 
     Args:
-      bits: of latent and hyper latent, element by element.
-      decoded: in the network's domain.
+      bits: the bits of each element of latent and hyper latent.
+      decoded: the images, in the network's domain.
     """
     pixel_count = jnp.prod(images.sizes.astype(jnp.float32), axis=1)
     own, hyper_bpp = (jnp.sum(images.cut(part), axis=(1, 2, 3)) / pixel_count for part in bits)
@@ -102,7 +102,7 @@ def rate_distortion(
 def decode(
     model: CodecModel, variables: dict, images: ImageBatch, latent: Float[Array, "batch h w latent"]
 ) -> Float[Array, "batch height width 3"]:
-    """ŷ → the image, in the network's domain."""
+    """Decodes ŷ to the image, in the network's domain."""
     with cut_at_borders(images.extents, images.grid):
         return model.apply(variables, images.cut(latent), method="decode")
 
@@ -114,7 +114,7 @@ def predict(
     hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"],
     decide: Decide,
 ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch h w latent"], Array]:
-    """ẑ → ŷ, μ and the index of each latent's coding table, as the receiver has them."""
+    """Computes ŷ, μ and the index of each latent's coding table from ẑ, as the receiver does."""
     with cut_at_borders(images.extents, images.grid):
         return model.apply(variables, images.cut(hyper_latent), decide, method="predict")
 
@@ -122,7 +122,7 @@ def predict(
 def nearest_choice(
     model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, latents: Latents
 ) -> Choice:
-    """The levels nearest to z, and to y − μ once μ follows from them."""
+    """Chooses the levels nearest to z, then those nearest to y − μ with the resulting μ."""
     table = hyper_table(latents.hyper_latent)
     hyper_symbols = point.hyper_latent.nearest(latents.hyper_latent, table)
     nearest = lambda mean, index: point.latent.nearest(latents.latent - mean, index)
@@ -133,7 +133,7 @@ def nearest_choice(
 
 
 def settled(model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice) -> Choice:
-    """A choice of new symbols with the means and indexes that follow from them; of one stage they stay."""
+    """Updates a choice's means and indexes after its symbols changed; a prior of one stage leaves them unchanged."""
     if model.prior.stage_count == 1:
         return choice
     hyper_symbols = choice.symbols.hyper_latent
@@ -146,7 +146,7 @@ def settled(model: CodecModel, variables: dict, images: ImageBatch, point: Opera
 def cost_of(
     images: ImageBatch, point: OperatingPoint, choice: Choice, decoded: Float[Array, "batch height width 3"]
 ) -> RateDistortion:
-    """What a receiver of a choice will find, but for the container's bytes and the coder's overhead of some more.
+    """Computes a choice's cost for its receiver, without the container's bytes and the coder's overhead.
 
     Args:
       decoded: the choice's image in the network's domain; its pixels are rounded here.
@@ -157,13 +157,13 @@ def cost_of(
 def assess(
     model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice
 ) -> RateDistortion:
-    """`cost_of` a choice, by one decoding."""
-    latent = jax.lax.optimization_barrier(choice.latents(point).latent)  # fused with the bits, it takes twice the time
+    """Computes `cost_of` a choice by decoding it."""
+    latent = jax.lax.optimization_barrier(choice.latents(point).latent)  # fusing it with the bits doubles the time
     return cost_of(images, point, choice, decode(model, variables, images, latent))
 
 
 Weigh = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
-"""From a value's position between two levels, in (0, 1), to the upper one's weight in [0, 1]."""
+"""Maps a value's position between two levels, in (0, 1), to the upper level's weight in [0, 1]."""
 
 
 def relaxed_objective(
@@ -175,9 +175,9 @@ def relaxed_objective(
     weigh: Weigh,
     weigh_hyper: Weigh,
 ) -> RateDistortion:
-    """The objective where each latent is a mean of the two levels beside it, and costs the mean of their bits.
+    """Computes the objective with each latent a weighted mean of the two levels beside it, and its bits likewise.
 
-    Differentiable in the latents as far as the weights are.
+    It is differentiable in the latents wherever the weights are.
     """
     table = hyper_table(latents.hyper_latent)
     hyper_latent, hyper_bits = _relaxed(point.hyper_latent, latents.hyper_latent, table, weigh_hyper)

@@ -22,7 +22,7 @@ class DescentState:
     Attributes:
       step: steps done.
       latents: y and z, continuous.
-      moments: Adam's.
+      moments: Adam's moments.
     """
 
     step: Int[Array, ""]
@@ -31,7 +31,7 @@ class DescentState:
 
 
 class Descent(NamedTuple):
-    """A way to search between the levels, as pure functions. A state has `latents`.
+    """A search between the levels, as pure functions. Its state has a field `latents`.
 
     Attributes:
       begin: (images, point) → state.
@@ -43,7 +43,7 @@ class Descent(NamedTuple):
 
 
 def begin(latents: Latents) -> DescentState:
-    """From these latents."""
+    """Returns the first state of a descent from these latents."""
     return DescentState(jnp.zeros((), jnp.int32), latents, _ADAM.init(latents))
 
 
@@ -53,15 +53,15 @@ def descend(
     state: DescentState,
     learning_rate: Float[Array, ""] | float,
 ) -> DescentState:
-    """A step down.
+    """Takes a step down.
 
-    Images do not see one another: each one's gradient is of its own objective, and Adam is elementwise.
+    Images do not affect one another: each gradient is of the image's own objective, and Adam is elementwise.
 
     Args:
-      objective: of each image.
-      point: whose quantizers' spacing is the unit of the learning rate.
-      state: the present one.
-      learning_rate: how far a latent moves in a step, about.
+      objective: latents → the objective of each image.
+      point: the rate; its quantizers' spacing is the unit of the learning rate.
+      state: the present state.
+      learning_rate: about how far a latent moves in this step.
     """
     gradients = jax.grad(lambda latents: jnp.sum(objective(latents)))(state.latents)
     directions, moments = _ADAM.update(gradients, state.moments)

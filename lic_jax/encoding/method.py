@@ -1,4 +1,4 @@
-"""How to search, as data. No framework is imported here: the command line reads it."""
+"""The settings of a search, as data. Imports no framework, because the command line reads it."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Progress(NamedTuple):
-    """How far a search is, and the best that it has seen: means over the images that are searched together.
+    """The progress of a search and its best result so far: means over the images that are searched together.
 
-    `bpp` and `psnr_db` (of the mean error) are what a receiver will find but for some bytes of overhead; `objective` is
+    `bpp` and `psnr_db` (of the mean error) are the receiver's, except for some bytes of overhead; `objective` is
     bpp + λ · MSE. Steps are counted over all batches.
     """
 
@@ -26,20 +26,20 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], bool | None]
-"""Is told after every step; a search whose report answers True stops with the best so far."""
+"""Called after every step; where it returns True, the search stops with the best so far."""
 
 
 class SearchSettings(NamedTuple):
-    """How to search.
+    """The settings of a search.
 
     Attributes:
       iterations: steps, or passes of "rounding".
       method: a name in `registry.SEARCHES`.
-      time_limit: seconds after which there is a result; the schedules then follow the time, if that ends first.
-        What has to be compiled takes its time all the same.
-      report: is told of progress.
-      distortion: what λ weighs, a name in `registry.DISTORTIONS` or a function; the model's own if None.
-      rd_lambda: λ, for a distortion other than the model's; that of the rate if None.
+      time_limit: seconds until the result; the schedules follow the time if it ends before the steps do. Compiling may
+        exceed it.
+      report: called with the progress.
+      distortion: the distortion that λ weighs: a name in `registry.DISTORTIONS` or a function; the model's own if None.
+      rd_lambda: λ for a distortion other than the model's; the rate's own λ if None.
     """
 
     iterations: int
@@ -50,11 +50,11 @@ class SearchSettings(NamedTuple):
     rd_lambda: float | None = None
 
     def check(self) -> None:
-        """Raises LicError unless there can be such a search."""
+        """Raises LicError if a setting is invalid."""
         if not isinstance(self.iterations, Integral):
-            raise LicError(f"{self.iterations} iterations are no whole number; give one, 0 for encoding in one shot")
+            raise LicError(f"iterations is {self.iterations}; give a whole number, 0 for encoding in one shot")
         if self.iterations < 0:
-            raise LicError(f"{self.iterations} iterations are negative; give 0 for encoding in one shot, or more")
+            raise LicError(f"iterations is {self.iterations}; give 0 for encoding in one shot, or more")
         SEARCHES.check(self.method)
         if self.time_limit is not None and not self.time_limit > 0:
-            raise LicError(f"a time limit of {self.time_limit:g} seconds leaves no time; give more")
+            raise LicError(f"the time limit is {self.time_limit:g} seconds; give a positive number")

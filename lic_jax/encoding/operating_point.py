@@ -1,4 +1,4 @@
-"""A rate as a search sees it: the levels that latents may take, what their symbols cost in bits, and λ.
+"""A rate as a search sees it: the levels that latents may take, the bits of their symbols, and λ.
 
 Bits are read off the integer coding tables.
 """
@@ -20,13 +20,13 @@ from lic_jax.quantization.rows import moved_inward
 
 @struct.dataclass
 class Staircase:
-    """A quantizer at a rate, with what its symbols cost.
+    """A quantizer at a rate, with the bits of its symbols.
 
-    Thresholds play no part here: whoever counts the bits of both may choose either level.
+    It has no thresholds: a search counts the bits of each level and may choose any.
 
     Attributes:
-      levels: in units of the anchor's quantization step; where rows differ, those of the narrowest.
-      code_lengths: bits of each symbol, a row a coding table.
+      levels: in quantization steps of the anchor (the trained model); the narrowest row's where rows differ.
+      code_lengths: the bits of each symbol, one row a coding table.
       reconstructions: how far each row moves its levels away from the middle one (`quantization.rows`), if it does.
     """
 
@@ -36,50 +36,50 @@ class Staircase:
 
     @classmethod
     def of(cls, quantizer: IntegerQuantizer, tables: Int[np.ndarray, "tables levels"]) -> "Staircase":
-        """A codec's quantizer and the integer tables that its symbols are coded with."""
+        """Makes a staircase from a codec's quantizer and the integer tables that code its symbols."""
         levels, reconstructions = quantizer.outward()
         if reconstructions is not None:
             reconstructions = jnp.asarray(reconstructions)
         return cls(jnp.asarray(levels), jnp.asarray(information(tables), jnp.float32), reconstructions)
 
     def level(self, symbols: Int[Array, "*shape"], index: Array) -> Float[Array, "*shape"]:
-        """The level of each symbol in the row that its index, a whole number of any type, says."""
+        """Returns the level of each symbol in the row of its index, a whole number of any type."""
         if self.reconstructions is None:
             return self.levels[symbols]
         sides = jnp.sign(2 * symbols + 1 - len(self.levels))
         return self.levels[symbols] + sides * self.reconstructions[_row(index)]
 
     def below(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
-        """The symbol of the lower of the two levels beside each value, or of the outermost two."""
+        """Returns the symbol of the lower of the two levels beside each value (beyond the ends, the outermost two)."""
         if self.reconstructions is None:
             return level_below(self.levels, values)
         middle = len(self.levels) // 2
         moved = moved_inward(values, self.levels[middle], self.reconstructions[_row(index)])
         below = level_below(self.levels, moved)
-        is_low = values < self.levels[middle]  # many move just to the middle level: from which side is lost there
+        is_low = values < self.levels[middle]  # many values move exactly to the middle level, which loses their side
         return jnp.where(is_low, jnp.minimum(below, middle - 1), jnp.maximum(below, middle))
 
     def nearest(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
-        """The symbol of the level nearest to each value, wherever the thresholds are."""
+        """Returns the symbol of the level nearest to each value, wherever the thresholds are."""
         below = self.below(values, index)
         return below + (self.level(below + 1, index) - values < values - self.level(below, index))
 
     @property
     def spacing(self) -> Float[Array, ""]:
-        """The distance between neighbouring levels, typically: that of the levels around the middle one."""
+        """The typical distance between neighbouring levels: the mean of the two around the middle level."""
         middle = len(self.levels) // 2
         return (self.levels[middle + 1] - self.levels[middle - 1]) / 2
 
 
 @struct.dataclass
 class OperatingPoint:
-    """A rate: the quantizers of y − μ and z, λ, and what an error in ŷ does to the image.
+    """A rate: the quantizers of y − μ and z, λ, and the effect of an error in ŷ on the image.
 
     Attributes:
       latent, hyper_latent: the quantizers.
       rd_lambda: λ.
       gains: G_c = ‖∂x̂/∂ŷ‖² of a latent of each channel (`rounding.local_gains`), the same at every rate.
-      distortion: what λ weighs.
+      distortion: the distortion that λ weighs.
     """
 
     latent: Staircase
@@ -90,16 +90,16 @@ class OperatingPoint:
 
     @property
     def bits_per_error(self) -> Float[Array, ""]:
-        """What a squared error of 1 in the network's domain, summed over pixels and channels, weighs in bits."""
+        """The weight, in bits, of a squared error of 1 in the network's domain, summed over pixels and channels."""
         return self.rd_lambda * 255.0**2 / 3
 
 
 def code_length(
     staircase: Staircase, index: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Bits of symbols, by whole table indexes; differentiable in the index, as half the difference of its neighbours.
+    """Returns the bits of symbols by whole table indexes; differentiable in floating-point indexes.
 
-    A scale index' neighbours are the tables of a smaller and of a larger scale.
+    The slope is half the difference between the tables of the next larger and the next smaller scale.
     """
     table = staircase.code_lengths
     row = _row(index)

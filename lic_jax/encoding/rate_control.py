@@ -1,8 +1,8 @@
-"""Streams of a given size or quality: the search for the rate at which an image has them.
+"""Finds the rate at which an image's stream has a given size or quality.
 
-The logarithm of an image's bytes, and its PSNR, are nearly straight lines over the rate. So a few probes, each of which
-quantizes and codes the image at another rate, find the rate that was meant. Nothing here knows a codec: what is
-searched is a function from a rate, in the units of 1/256 that streams store, to a stream.
+The logarithm of an image's bytes, and its PSNR, are nearly straight lines over the rate. So a few probes find the rate;
+each probe quantizes and codes the image at another rate. Nothing here knows a codec: the search calls a function from a
+rate, in the units of 1/256 that streams store, to a stream.
 """
 
 import math
@@ -13,50 +13,50 @@ from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import RATE_UNITS
 
 PASSES = 8
-"""An image is quantized and coded at most so many times."""
+"""The most times that an image is quantized and coded."""
 
 BPP_TOLERANCE = 0.01
-"""A stream hits a number of bits per pixel that it misses by at most this share of it."""
+"""A stream hits a target in bits per pixel if it misses by at most this share of the target."""
 
 PSNR_TOLERANCE = 0.05
-"""A stream hits a PSNR that it misses by at most so many dB."""
+"""A stream hits a target PSNR if it misses by at most this many dB."""
 
 _LOSSLESS = 100.0
-"""The PSNR in dB, otherwise infinite, that an image without error is searched with."""
+"""The PSNR in dB that stands for the infinite one of an image without error."""
 
 _WORD = 4
-"""Sizes of an image's streams differ by multiples of so many bytes: no larger one fits where fewer are left."""
+"""Sizes of an image's streams differ by multiples of this many bytes: if fewer are left, no larger stream fits."""
 
 _LOG_BYTES_SLOPE = 0.35 / RATE_UNITS
 _PSNR_SLOPE = 1.8 / RATE_UNITS
-"""How ln(bytes) and PSNR rise with a unit of rate, on average over Kodak; where they do not, a probe more is needed."""
+"""How ln(bytes) and PSNR rise with a unit of rate, on average over Kodak; other images need another probe."""
 
 _OVERSHOOT = 1.2
-"""The second probe goes so much further than that: what helps is two probes on both sides of the target."""
+"""The second probe goes further than the slope says by this factor, so that the target lies between the two."""
 
 Code = Callable[[int], bytes]
-"""A rate in units of 1/256, from 0 to the highest one → the image's stream at it."""
+"""Maps a rate in units of 1/256, from 0 to the highest one, to the image's stream."""
 
 
 class TooFewBytesError(LicError):
-    """No stream of the image is as small as asked for."""
+    """No stream of the image is small enough."""
 
 
 class Found(NamedTuple):
-    """A stream and, where it is not what was asked for, one line that says so."""
+    """A stream and, if it misses the target, a warning of one line."""
 
     stream: bytes
     warning: str | None = None
 
 
 def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int, start: int | None = None) -> Found:
-    """A stream of so many bits per pixel, to 1 %, or the nearest.
+    """Finds a stream of `bpp` bits per pixel, to 1 %, or the nearest.
 
     Args:
-      code: the image's streams.
+      code: the image's stream at each rate.
       highest_units: the highest rate.
-      bpp: bits per pixel, with all that is in a stream.
-      pixels: of the image.
+      bpp: the target in bits per pixel, header included.
+      pixels: the image's number of pixels.
       start: the rate to try first.
 
     Raises:
@@ -76,13 +76,13 @@ def with_bpp(code: Code, highest_units: int, bpp: float, pixels: int, start: int
 def with_psnr(
     code: Code, highest_units: int, psnr: float, psnr_of: Callable[[bytes], float], start: int | None = None
 ) -> Found:
-    """A stream that is decoded with a PSNR, to 0.05 dB, or the nearest.
+    """Finds a stream that decodes to an image of this PSNR, to 0.05 dB, or the nearest.
 
     Args:
-      code: the image's streams.
+      code: the image's stream at each rate.
       highest_units: the highest rate.
-      psnr: in dB.
-      psnr_of: a stream → the PSNR of what its receiver sees against the original, in dB.
+      psnr: the target in dB.
+      psnr_of: a stream → the PSNR of its decoded image against the original, in dB.
       start: the rate to try first.
 
     Raises:
@@ -100,14 +100,14 @@ def with_psnr(
 
 
 def within_bytes(code: Code, highest_units: int, max_bytes: int, start: int | None = None) -> Found:
-    """The largest stream of at most so many bytes; from a start on, one that has 99 % of them will do.
+    """Finds the largest stream of at most `max_bytes`; with a `start`, a stream of 99 % of them is enough.
 
-    Where size falls between two rates in which it should rise, another one may be larger and fit as well.
+    Where a stream shrinks although its rate rises, a larger stream that also fits may be missed.
 
     Args:
-      code: the image's streams.
+      code: the image's stream at each rate.
       highest_units: the highest rate.
-      max_bytes: never exceeded.
+      max_bytes: the limit, never exceeded.
       start: the rate to try first.
 
     Raises:
@@ -129,19 +129,19 @@ def within_bytes(code: Code, highest_units: int, max_bytes: int, start: int | No
     if not fitting:
         smallest = min(len(probe.stream) for probe in probes)
         raise TooFewBytesError(
-            f"{max_bytes} bytes are too few for this image, whose smallest stream has {smallest}; "
-            "allow so many or make the image smaller"
+            f"{max_bytes} bytes are too few for this image: its smallest stream has {smallest}; "
+            "allow that many or make the image smaller"
         )
     return Found(max(fitting, key=lambda probe: (len(probe.stream), probe.rate_units)).stream)
 
 
 class Goal(NamedTuple):
-    """What a search is for.
+    """The target of a search.
 
     Attributes:
-      value_of: the value of a stream, finite; it rises with the rate, on the whole.
-      target: the value that is wanted.
-      lowest, highest: those that are as good.
+      value_of: a stream → its value, which is finite and mostly rises with the rate.
+      target: the wanted value.
+      lowest, highest: the range of values that are as good.
       slope: about how much the value rises with a unit of rate.
     """
 
@@ -152,7 +152,7 @@ class Goal(NamedTuple):
     slope: float
 
     def is_hit_by(self, value: float) -> bool:
-        """Whether a stream of this value will do."""
+        """Returns whether a stream of this value hits the target."""
         return self.lowest <= value <= self.highest
 
 
@@ -180,21 +180,21 @@ class _End(NamedTuple):
 
 
 def search(code: Code, highest_units: int, goal: Goal, start: int | None = None) -> list[Probe]:
-    """Probes rates ever closer to the one at which the value crosses its target.
+    """Probes rates ever closer to the rate at which the value crosses its target.
 
     Regula falsi in the form called Illinois (Dowell & Jarratt, BIT 1971): an end of the bracket that stays for a second
-    time counts half. The lower end falls short of the target and the upper one exceeds it, so that the value crosses
-    the target between them however it rises and falls there, and no step gives this up.
+    time counts half. The lower end always falls short of the target and the upper one always exceeds it. So the value
+    crosses the target between them, however it rises and falls there.
 
     Args:
-      code: the image's streams.
+      code: the image's stream at each rate.
       highest_units: the highest rate.
-      goal: what to look for.
+      goal: the target.
       start: the rate to try first; the middle one if none is given.
 
     Returns:
-      The probes in their order, `PASSES` at most. The last one is a hit, unless there is none between two neighbouring
-      rates, the target lies beyond the rates (their end is then among the probes), or the passes are spent.
+      The probes in order, at most `PASSES`. The last one is a hit with three exceptions: no hit lies between two
+      neighbouring rates, the target lies beyond the rates (the probes then include that end), the passes are spent.
     """
     probes: list[Probe] = []
     below, above = _End(-1), _End(highest_units + 1)
@@ -215,7 +215,7 @@ def search(code: Code, highest_units: int, goal: Goal, start: int | None = None)
 
 
 def _expected_crossing(probes: list[Probe], below: _End, above: _End, goal: Goal) -> float:
-    """The rate to probe next: in the middle, from there by the usual slope, at the end; between two ends by a line."""
+    """Returns the next rate: the middle, then along the usual slope, then an end; between probed ends, a line."""
     if below.error is not None and above.error is not None:
         share = below.error / (below.error - above.error)
         return below.rate_units + share * (above.rate_units - below.rate_units)
@@ -227,10 +227,10 @@ def _expected_crossing(probes: list[Probe], below: _End, above: _End, goal: Goal
 
 
 def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[float], str], start: int | None) -> Found:
-    """The stream whose value is nearest to the target, with a warning if that is no hit.
+    """Finds the stream whose value is nearest to the target, with a warning if it misses.
 
-    The range beyond which there is none is named by coding both its ends, unless a rate to start from was known: who
-    knows that has been told the range.
+    To name the image's range, both its ends are coded. With a `start`, they are not: the search that found the start
+    has named the range already.
     """
     probes = search(code, highest_units, goal, start)
     if start is None and not goal.is_hit_by(probes[-1].value) and not _enclose(probes, goal):
@@ -243,22 +243,22 @@ def _nearest(code: Code, highest_units: int, goal: Goal, in_words: Callable[[flo
     if _enclose(probes, goal):
         return Found(nearest.stream, f"no rate of this image has {asked}; {given} is the nearest that was found")
     if start is not None:
-        return Found(nearest.stream, f"searched for, it gets {given}")
+        return Found(nearest.stream, f"with iterations, it gets {given}")
     values = [probe.value for probe in probes]
     lowest, highest = in_words(min(values)), in_words(max(values))
     return Found(nearest.stream, f"{asked} is outside of this image's range, {lowest} to {highest}; it gets {given}")
 
 
 def _enclose(probes: list[Probe], goal: Goal) -> bool:
-    """Whether the target lies between the values of probes."""
+    """Returns whether the target lies between the values of probes."""
     return len({probe.value > goal.target for probe in probes}) == 2
 
 
 def check_wishes(**wishes: float | None) -> None:
-    """Raises LicError where more than one of rate, bpp, psnr and max_bytes is asked for, or what cannot be."""
+    """Raises LicError if more than one of rate, bpp, psnr and max_bytes is given, or a target is not positive."""
     given = {name: wish for name, wish in wishes.items() if wish is not None}
     if len(given) > 1:
-        raise LicError(f"{' and '.join(given)} are given; give one of {', '.join(wishes)}")
+        raise LicError(f"{' and '.join(given)} are given; give only one of {', '.join(wishes)}")
     for name, wish in given.items():
         if name != "rate":
             _check_positive(name, wish)
@@ -266,4 +266,4 @@ def check_wishes(**wishes: float | None) -> None:
 
 def _check_positive(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise LicError(f"{name} {value} cannot be; give a positive number")
+        raise LicError(f"{name} is {value}; give a positive number")

@@ -1,7 +1,7 @@
 """Plain gradient refinement: y and z descend the objective through soft quantization, without noise.
 
-It is SGA's relaxation (`quantization.gumbel`) without its sampling, at one temperature: for tens of steps, which are
-too few to average noise away.
+It is SGA's relaxation (`quantization.gumbel`) without sampling, at one temperature. It suits tens of steps, too few
+to average noise away.
 """
 
 from functools import partial
@@ -17,16 +17,16 @@ from lic_jax.model import CodecModel
 from lic_jax.quantization.gumbel import upper_weight
 
 TEMPERATURE = 0.7
-"""Soft enough for gradients to pass, hard enough for the levels to be what is weighed."""
+"""Soft enough for gradients to pass, hard enough for values to stay near levels."""
 
 REACH = 0.5
 """How far a latent may move in all steps together, in units of the distance between levels."""
 
 
 def begin(images: ImageBatch, point: OperatingPoint) -> descent.DescentState:
-    """From halfway between the analysis' latents and the levels that one shot gives them.
+    """Starts halfway between the analysis' latents and their levels in one shot.
 
-    So the nearest levels are those of one shot, whose thresholds are fitted and do not lie halfway between levels.
+    So the nearest levels are those of one shot, whose fitted thresholds do not lie halfway between levels.
     """
     levels = images.one_shot.latents(point)
     return descent.begin(jax.tree.map(lambda first, second: (first + second) / 2, images.analysed, levels))
@@ -41,11 +41,11 @@ def update(
     progress: Float[Array, ""],
     steps: Int[Array, ""],
 ) -> descent.DescentState:
-    """A step of refinement.
+    """Takes a step of refinement.
 
     Args:
       progress: the fraction of the steps that are done.
-      steps: how many there will be; the learning rate falls linearly, and Adam's steps add up to `REACH` about.
+      steps: the expected number of steps. The learning rate falls linearly, so that they add up to about `REACH`.
     """
     weigh = partial(upper_weight, jnp.zeros((), jnp.float32), temperature=TEMPERATURE)
     objective = lambda latents: relaxed_objective(model, variables, images, point, latents, weigh, weigh).objective

@@ -1,12 +1,12 @@
 """Rate–distortion optimized rounding: each latent keeps its level or takes a neighbouring one, all in one pass.
 
-What a change δ of a quantized latent costs is its symbol's bits more, and λ times what it adds to the squared error,
+A change δ of a quantized latent costs the bits that its symbol adds, and λ times the squared error that it adds,
 
     ΔD = g δ + G_c δ²
 
-where g is the gradient of the error at the present choice, which one pass back through the synthesis gives for all
-latents, and G_c the local gain ‖∂x̂/∂ŷ‖² of the latent's channel: how much squared error a unit of it makes. Exact for
-one latent and a linear synthesis; that many change at once is made up for by a margin. (The choice between levels by
+Here g is the gradient of the error at the present choice; one pass back through the synthesis gives it for all latents.
+G_c is the local gain ‖∂x̂/∂ŷ‖² of the latent's channel: the squared error that a unit of it makes. The estimate is exact
+for one latent and a linear synthesis; a margin makes up for many changes at once. (The choice between levels by
 Lagrangian cost is classical: Ramchandran & Vetterli 1994; the "RDOQ" of HEVC's encoders.)
 """
 
@@ -24,16 +24,16 @@ from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 
 MARGIN = 1.1
-"""G_c counts so many times: neighbours that see the same error all correct it, and together too much.
+"""G_c is multiplied by this: neighbours that see the same error all correct it, and together too much.
 
 The best of 1 to 1.3 on crops of six training photographs; without it a pass gains a fifth less.
 """
 
 
 def local_gains(model: CodecModel, variables: dict) -> Float[Array, " latent"]:
-    """G_c = ‖∂x̂/∂ŷ‖² of a latent of each channel about ŷ = 0: the energy that a unit of it adds to the image.
+    """Computes G_c = ‖∂x̂/∂ŷ‖² of each channel at ŷ = 0: the energy that a unit of a latent adds to the image.
 
-    Of a shallow synthesis, which is nearly linear, that holds everywhere; of a deep one it is a guess.
+    For a shallow synthesis, which is nearly linear, this holds everywhere; for a deep one it is a guess.
     """
     channels = model.config.latent_channels
     side = HYPER_STRIDE // LATENT_STRIDE
@@ -48,18 +48,16 @@ def local_gains(model: CodecModel, variables: dict) -> Float[Array, " latent"]:
 def improve(
     model: CodecModel, variables: dict, images: ImageBatch, point: OperatingPoint, choice: Choice
 ) -> tuple[RateDistortion, Choice]:
-    """A pass over all latents; hyper latents stay. Further passes correct what should not have changed at once.
+    """Rounds all latents anew in one pass; hyper latents stay. Further passes undo changes that did not fit together.
 
     Returns:
-      What the choice costs, and the next one, which may cost more where the estimate is wrong.
+      The cost of the given choice, and the next choice, which may cost more where the estimate is wrong.
 
     Raises:
-      LicError: the distortion is not MSE, whose curvature is all that is known.
+      LicError: the distortion is not MSE, the only one with a known curvature.
     """
     if point.distortion is not mse:
-        raise LicError(
-            "rounding knows the curvature of MSE alone; search for another distortion with sga or refinement"
-        )
+        raise LicError("method rounding works for the distortion mse only; use method sga or refinement")
     symbols, index = choice.symbols.latent, choice.index
     present, bits = point.latent.level(symbols, index), code_length(point.latent, index, symbols)
     decoded, pull_back = jax.vjp(lambda level: decode(model, variables, images, choice.mean + level), present)

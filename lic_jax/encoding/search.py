@@ -1,4 +1,4 @@
-"""The search for an image's symbols: by any method, for as long as asked, on images of any sizes; the best is kept."""
+"""Searches for the best symbols of images of any sizes, by any method, within a number of steps or a time limit."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,17 +25,17 @@ from lic_jax.registry import SEARCHES
 from lic_jax.transforms.buckets import batches_of, stacked
 
 BATCH_BLOCKS = 512
-"""A batch of more than one image has at most so many blocks: two megapixels, whose gradients take half a gigabyte."""
+"""The most blocks in a batch of several images: two megapixels, whose gradients take half a gigabyte."""
 
 LOOKS = 10
-"""How often a descent looks at the levels nearest to where it stands, the end included."""
+"""How many times a descent assesses the levels nearest to its latents, the end included."""
 
 FINISHING_PASSES = 2
-"""Of rounding, after a descent, which ends at levels and leaves some a level off."""
+"""Passes of rounding after a descent, which leaves some latents a level off."""
 
 
 class Start(NamedTuple):
-    """An image, what the analysis made of it (y and z), and what one shot makes of that; a batch of one."""
+    """An image, its y and z from the analysis, and its choice in one shot; both are batches of one."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     analysed: Latents
@@ -43,7 +43,7 @@ class Start(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What every search works on: the codec with its weights, a batch of images, and the rate."""
+    """The input of every search: the codec with its weights, a batch of images, and the rate."""
 
     model: CodecModel
     variables: dict
@@ -52,14 +52,14 @@ class Problem(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """A choice for every image of a batch, and what it costs."""
+    """A choice for every image of a batch, and its cost."""
 
     choice: Choice
     cost: RateDistortion
 
 
 class Found(NamedTuple):
-    """What a search found for an image, what it costs by the coding tables' bits, and what one shot costs."""
+    """The choice that a search found for an image, its cost by the coding tables' bits, and the cost of one shot."""
 
     choice: Choice
     cost: RateDistortion
@@ -74,7 +74,7 @@ local_gains = jax.jit(rounding.local_gains, static_argnums=0)
 
 @partial(jax.jit, static_argnums=0)
 def begin(descent: Descent, images: ImageBatch, point: OperatingPoint) -> DescentState:
-    """A descent's first state."""
+    """Returns a descent's first state."""
     return descent.begin(images, point)
 
 
@@ -89,18 +89,18 @@ def update(
     progress: Float[Array, ""] | float,
     steps: Int[Array, ""] | int,
 ) -> DescentState:
-    """A descent's next state.
+    """Returns a descent's next state.
 
     Args:
       progress: the fraction of the steps that are done.
-      steps: how many there will be.
+      steps: the expected number of steps.
     """
     return descent.update(model, variables, images, point, state, progress, steps)
 
 
 @jax.jit
 def _better(old: Solution, new: Solution) -> Solution:
-    """Image by image, the new one where it costs less."""
+    """Takes, image by image, the new solution where it costs less."""
     wins = new.cost.objective < old.cost.objective
     choose = lambda new, old: jnp.where(jnp.expand_dims(wins, range(1, new.ndim)), new, old)
     return jax.tree.map(choose, new, old)
@@ -109,19 +109,19 @@ def _better(old: Solution, new: Solution) -> Solution:
 def search(
     model: CodecModel, variables: dict, starts: Sequence[Start], point: OperatingPoint, settings: SearchSettings
 ) -> list[Found]:
-    """The best symbols seen for images of any sizes; those of about the same size are searched together.
+    """Searches for the best symbols of images of any sizes; images of about the same size are searched together.
 
     Args:
-      model, variables: of the codec, with its weights.
+      model, variables: the codec's model and its weights.
       starts: the images.
       point: the quantizers and λ.
-      settings: how.
+      settings: the method, its steps and its time.
 
     Returns:
-      For each image a choice which, by the coding tables' bits, is never worse than that of one shot.
+      A choice for each image. By the coding tables' bits, it is never worse than one shot.
 
     Raises:
-      LicError: settings that make no sense.
+      LicError: a setting is invalid.
     """
     settings.check()
     extents = [start.analysed.hyper_latent.shape[1:3] for start in starts]
@@ -130,16 +130,16 @@ def search(
     found: list = [None] * len(starts)
     for grid, positions in batches:
         images = batch_of([starts[position] for position in positions], grid)
-        of_batch = _search(Problem(model, variables, images, point), settings, clock)
+        result = _search(Problem(model, variables, images, point), settings, clock)
         for row, position in enumerate(positions):
-            costs = (RateDistortion(*(float(term[row]) for term in cost)) for cost in of_batch[1:])
-            found[position] = Found(_cut(of_batch.choice, row, extents[position]), *costs)
+            costs = (RateDistortion(*(float(term[row]) for term in cost)) for cost in result[1:])
+            found[position] = Found(_cut(result.choice, row, extents[position]), *costs)
         clock.next_batch()
     return found
 
 
 def _search(problem: Problem, settings: SearchSettings, clock: Clock) -> Found:
-    """What is found for one batch."""
+    """Searches one batch."""
     method = SEARCHES[settings.method]
     if isinstance(method, Descent):
         bests = _descend(method, problem, clock)
@@ -152,9 +152,9 @@ def _search(problem: Problem, settings: SearchSettings, clock: Clock) -> Found:
 
 
 def _passes(improve: Callable, problem: Problem, choice: Choice, turns: Iterable) -> Iterator[Solution]:
-    """Passes from a choice on: it itself, then what each pass made of it.
+    """Yields a choice, then the result of each pass over it.
 
-    A pass decodes the choice that it starts from, so what that costs is known by the way; only the last one's is not.
+    A pass decodes the choice that it starts from, so it also gives its cost. Only the last result is assessed apart.
     """
     for _ in turns:
         cost, following = jax.block_until_ready(improve(*problem, choice))
@@ -164,7 +164,7 @@ def _passes(improve: Callable, problem: Problem, choice: Choice, turns: Iterable
 
 
 def _descend(descent: Descent, problem: Problem, clock: Clock) -> Iterator[Solution]:
-    """The best so far: of one shot, after every step, and after the passes that finish."""
+    """Yields the best so far: one shot, then after every step, then after the finishing passes."""
     best = Solution(problem.images.one_shot, assess(*problem, problem.images.one_shot))
     yield best
     state = begin(descent, problem.images, problem.point)
@@ -189,35 +189,35 @@ def _nearest(problem: Problem, latents: Latents) -> Solution:
 
 
 def _bests(solutions: Iterator[Solution]) -> Iterator[Solution]:
-    """The best so far of each, image by image; the earlier one where two cost the same."""
+    """Yields the best so far, image by image; the earlier solution where two cost the same."""
     return itertools.accumulate(solutions, _better)
 
 
 def batch_of(starts: Sequence[Start], grid: tuple[int, int]) -> ImageBatch:
-    """Images of several sizes in arrays of one, which is given in blocks."""
+    """Puts images of several sizes into arrays of one size, given in blocks."""
 
     def together(parts: Sequence[np.ndarray], per_block: int) -> jax.Array:
         return jnp.asarray(stacked(parts, (per_block * grid[0], per_block * grid[1])))
 
-    of_latents = lambda parts: together(parts, LATENTS_PER_HYPER)
+    stack_latents = lambda parts: together(parts, LATENTS_PER_HYPER)
     analysed = [start.analysed for start in starts]
     choices = [start.one_shot for start in starts]
     symbols = [choice.symbols for choice in choices]
     return ImageBatch(
         together([start.pixels[None] for start in starts], HYPER_STRIDE),
         jnp.array([start.pixels.shape[:2] for start in starts], jnp.int32),
-        Latents(of_latents([y for y, _ in analysed]), together([z for _, z in analysed], 1)),
+        Latents(stack_latents([y for y, _ in analysed]), together([z for _, z in analysed], 1)),
         Choice(
-            Symbols(of_latents([of_y for of_y, _ in symbols]), together([of_z for _, of_z in symbols], 1)),
-            of_latents([choice.mean for choice in choices]),
-            of_latents([choice.index for choice in choices]),
+            Symbols(stack_latents([y for y, _ in symbols]), together([z for _, z in symbols], 1)),
+            stack_latents([choice.mean for choice in choices]),
+            stack_latents([choice.index for choice in choices]),
         ),
     )
 
 
 def _cut(choice: Choice, row: int, extent: tuple[int, int]) -> Choice:
-    """One image's choice without what lies beyond it."""
+    """Returns one image's choice, cut to its size."""
     cut = lambda array, per_block: array[row : row + 1, : per_block * extent[0], : per_block * extent[1]]
-    of_latents = lambda array: cut(array, LATENTS_PER_HYPER)
-    symbols = Symbols(of_latents(choice.symbols.latent), cut(choice.symbols.hyper_latent, 1))
-    return Choice(symbols, of_latents(choice.mean), of_latents(choice.index))
+    cut_latents = lambda array: cut(array, LATENTS_PER_HYPER)
+    symbols = Symbols(cut_latents(choice.symbols.latent), cut(choice.symbols.hyper_latent, 1))
+    return Choice(symbols, cut_latents(choice.mean), cut_latents(choice.index))

@@ -24,27 +24,27 @@ HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
 
 
 def temperature(progress: Float[Array, ""] | float) -> Float[Array, ""]:
-    """τ after a fraction of the steps: clip(0.5 · exp(0.1 − 1.5 · progress), 1e-8, 0.5).
+    """Returns τ after a fraction of the steps: clip(0.5 · exp(0.1 − 1.5 · progress), 1e-8, 0.5).
 
-    For 3,000 steps the published τ(t) = clip(0.5 · exp(−r (t − t₀)), 1e-8, 0.5), r = 5e-4, t₀ = 200. For N steps
-    r = 1.5/N and t₀ = N/15: however many they are, τ ends at 0.123. With the published r itself 200 steps would all
-    be taken at τ = 0.5, whose samples are mostly noise.
+    For 3,000 steps this is the published τ(t) = clip(0.5 · exp(−r (t − t₀)), 1e-8, 0.5), r = 5e-4, t₀ = 200. For N
+    steps r = 1.5/N and t₀ = N/15, so τ always ends at 0.123. With the published r, a search of 200 steps would stay
+    at τ = 0.5, where samples are mostly noise.
     """
     falling = HIGHEST_TEMPERATURE * jnp.exp(0.1 - 1.5 * progress)
     return jnp.clip(falling, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
 
 
 def learning_rate(progress: Float[Array, ""] | float, steps: Int[Array, ""] | int) -> Float[Array, ""]:
-    """Adam's, in units of the distance between levels: 5e-3 · √(3000/steps), a tenth of it in the last tenth.
+    """Returns Adam's learning rate in distances between levels: 5e-3 · √(3000/steps), a tenth of it in the last tenth.
 
-    Published for 3,000 steps. Fewer have to be longer: at 5e-3 a hundred of them bring a latent half a level at most.
+    5e-3 is published for 3,000 steps. Fewer must be longer: at 5e-3, 100 steps move a latent half a level at most.
     """
     rate = PUBLISHED_LEARNING_RATE * jnp.sqrt(PUBLISHED_STEPS / steps)
     return jnp.where(progress < 0.9, rate, rate / 10)
 
 
 def begin(images: ImageBatch, point: OperatingPoint) -> descent.DescentState:
-    """From what the analysis made of the images, whatever the rate."""
+    """Starts from the analysis' latents, whatever the rate."""
     del point
     return descent.begin(images.analysed)
 
@@ -58,20 +58,20 @@ def update(
     progress: Float[Array, ""],
     steps: Int[Array, ""],
 ) -> descent.DescentState:
-    """A step of SGA.
+    """Takes a step of SGA.
 
-    The noise is drawn anew each step and is the same for all images of a batch, so an image's result does not depend
-    on what shares its batch.
+    The noise is drawn anew each step and is the same for all images of a batch. So an image's result does not depend
+    on the other images in its batch.
 
     Args:
       progress: the fraction of the steps that are done.
-      steps: how many there will be.
+      steps: the expected number of steps.
     """
     tau = temperature(progress)
     key = jax.random.fold_in(jax.random.key(0, impl=NOISE), state.step)
     weigh, weigh_hyper = (
-        partial(upper_weight, logistic_noise(of_part, values.shape[1:]), temperature=tau)
-        for of_part, values in zip(jax.random.split(key), state.latents, strict=True)
+        partial(upper_weight, logistic_noise(key, values.shape[1:]), temperature=tau)
+        for key, values in zip(jax.random.split(key), state.latents, strict=True)
     )
     objective = lambda latents: (
         relaxed_objective(model, variables, images, point, latents, weigh, weigh_hyper).objective

@@ -1,7 +1,7 @@
-"""Large images in tiles that overlap, so that a search takes no more memory than one tile does.
+"""Splits large images into overlapping tiles, so that a search needs the memory of one tile only.
 
-What a latent does is local: some pixels around it, and the mean and scale of some latents around a hyper latent. So
-each tile is searched as an image of its own, with a halo of what lies around it, of which nothing is kept.
+The effect of a latent is local: a latent changes some pixels around it, a hyper latent the mean and scale of some
+latents around it. So each tile is searched as an image of its own, with a halo of its surroundings that is discarded.
 """
 
 import itertools
@@ -17,20 +17,20 @@ from lic_jax.encoding.search import Start
 from lic_jax.transforms.bands import with_halo
 
 TILE_SIDE = 44
-"""A tile has at most so many blocks along each axis, halo included: eight megapixels, whose gradients take 2 GB."""
+"""The most blocks of a tile along each axis, halo included: eight megapixels, whose gradients take 2 GB."""
 
 
 HALO = 2
-"""Blocks that a tile reads around its own."""
+"""The width of a tile's halo in blocks."""
 
 
 class Tile(NamedTuple):
     """A part of an image, in blocks of 64×64 pixels along each axis.
 
     Attributes:
-      kept: the rows and the columns that are the tile's.
-      read: the same and their halo.
-      inside: where the kept ones are among the read.
+      kept: the tile's own rows and columns.
+      read: the same with their halo.
+      inside: the position of the kept rows and columns within the read ones.
     """
 
     kept: tuple[slice, slice]
@@ -39,14 +39,14 @@ class Tile(NamedTuple):
 
 
 def tiles_of(start: Start) -> list[Tile]:
-    """An image's tiles, about equally large; one without halo if that is enough."""
+    """Splits an image into tiles of about equal size; a small image is one tile without a halo."""
     extent = start.analysed.hyper_latent.shape[1:3]
     along = (_parts(blocks) for blocks in extent)
     return [Tile(*zip(rows, columns, strict=True)) for rows, columns in itertools.product(*along)]
 
 
 def _parts(blocks: int) -> list[tuple[slice, slice, slice]]:
-    """(kept, read, inside) of each part along an axis."""
+    """Returns (kept, read, inside) of each part along an axis."""
     own = TILE_SIDE - 2 * HALO
     count = 1 if blocks <= TILE_SIDE else -(-blocks // own)
     edges = [blocks * part // count for part in range(count + 1)]
@@ -54,23 +54,23 @@ def _parts(blocks: int) -> list[tuple[slice, slice, slice]]:
 
 
 def cut(start: Start, tile: Tile) -> Start:
-    """What a tile and its halo have of an image."""
+    """Cuts a tile and its halo out of an image."""
     latents, symbols, choice = start.analysed, start.one_shot.symbols, start.one_shot
-    of_latents = lambda array: _window(array, tile.read, LATENTS_PER_HYPER)
-    of_hyper_latents = lambda array: _window(array, tile.read, 1)
+    cut_latents = lambda array: _window(array, tile.read, LATENTS_PER_HYPER)
+    cut_hyper_latents = lambda array: _window(array, tile.read, 1)
     return Start(
         _window(start.pixels[None], tile.read, HYPER_STRIDE)[0],
-        Latents(of_latents(latents.latent), of_hyper_latents(latents.hyper_latent)),
+        Latents(cut_latents(latents.latent), cut_hyper_latents(latents.hyper_latent)),
         Choice(
-            Symbols(of_latents(symbols.latent), of_hyper_latents(symbols.hyper_latent)),
-            of_latents(choice.mean),
-            of_latents(choice.index),
+            Symbols(cut_latents(symbols.latent), cut_hyper_latents(symbols.hyper_latent)),
+            cut_latents(choice.mean),
+            cut_latents(choice.index),
         ),
     )
 
 
 def join(parts: Sequence[Latents], tiles: Sequence[Tile]) -> Latents:
-    """Latents of tiles and their halos as those of the image."""
+    """Joins the latents of tiles into those of the image and drops the halos."""
     *_, last = tiles
     extent = [kept.stop for kept in last.kept]
     joined = []

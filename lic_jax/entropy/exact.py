@@ -2,8 +2,8 @@
 
 A receiver derives the coding tables by itself, and one different rounding destroys the image. libm and BLAS round
 differently from one machine to the next; +, −, ×, ÷, comparison, rint, ldexp and frexp of IEEE 754 do not. So these
-functions are built of those alone, one NumPy operation at a time (nothing to fuse), with sums in a fixed order.
-They agree with the true values to about 1e-15, which is far more than tables of 24 bits need.
+functions use only those, one NumPy operation at a time (nothing to fuse), with sums in a fixed order.
+They agree with the true values to about 1e-15, far better than tables of 24 bits need.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ _CDF_LIMIT = 8.0
 
 
 def exp(values: Values) -> Values:
-    """e^v: v = n ln 2 + r with |r| ≤ ½ ln 2, the Taylor series of e^r, scaled by 2^n. v is clipped to ±700."""
+    """Computes e^v: v = n ln 2 + r with |r| ≤ ½ ln 2, the Taylor series of e^r, scaled by 2^n. v is clipped to ±700."""
     values = np.clip(np.asarray(values, np.float64), -700.0, 700.0)
     exponent = np.rint(values * _INV_LN2)
     rest = values - exponent * _LN2_HIGH
@@ -37,7 +37,7 @@ def exp(values: Values) -> Values:
 
 
 def log(values: Values) -> Values:
-    """ln v for v > 0: v = m 2^e with m in [½, 1), ln m = 2 artanh((m − 1)/(m + 1)) by its series."""
+    """Computes ln v for v > 0: v = m 2^e with m in [½, 1), ln m = 2 artanh((m − 1)/(m + 1)) by its series."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     small = mantissa < 0.7071067811865476
     mantissa = np.where(small, mantissa * 2.0, mantissa)
@@ -52,25 +52,25 @@ def log(values: Values) -> Values:
 
 
 def sigmoid(values: Values) -> Values:
-    """1/(1 + e^−v), computed from e^−|v|."""
+    """Computes 1/(1 + e^−v), from e^−|v|."""
     values = np.asarray(values, np.float64)
     small = exp(-np.abs(values))
     return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
 def tanh(values: Values) -> Values:
-    """2 · sigmoid(2v) − 1."""
+    """Computes tanh v = 2 · sigmoid(2v) − 1."""
     return 2.0 * sigmoid(2.0 * np.asarray(values, np.float64)) - 1.0
 
 
 def softplus(values: Values) -> Values:
-    """ln(1 + e^v) = max(v, 0) + ln(1 + e^−|v|)."""
+    """Computes ln(1 + e^v) = max(v, 0) + ln(1 + e^−|v|)."""
     values = np.asarray(values, np.float64)
     return np.maximum(values, 0.0) + log(1.0 + exp(-np.abs(values)))
 
 
 def normal_cdf(values: Values) -> Values:
-    """Φ(v) = ½ + φ(v) (v + v³/3 + v⁵/(3·5) + …), exactly 0 or 1 beyond ±8 (Marsaglia 2004).
+    """Computes Φ(v) = ½ + φ(v) (v + v³/3 + v⁵/(3·5) + …), exactly 0 or 1 beyond ±8 (Marsaglia 2004).
 
     Every term has the sign of v, so nothing cancels; the error is absolute, about 1e-15.
     """

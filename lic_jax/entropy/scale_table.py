@@ -4,4 +4,4 @@ SCALE_COUNT = 64
 SCALE_MIN = 0.11
 SCALE_MAX = 256.0
 LOG_SCALE_STEP = 0.12305479932808386
-"""ln(256/0.11)/63, written out: the receiver's logarithm might round it differently."""
+"""ln(256/0.11)/63, written out, because the receiver's logarithm might round it differently."""

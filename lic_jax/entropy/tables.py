@@ -1,8 +1,8 @@
 """Integer coding tables: how many of 2²⁴ equal parts of the coder's range each symbol owns.
 
-Derived by sender and receiver alike, from integers (thresholds) and float32 weights, in arithmetic that is exact
-everywhere (`entropy.exact`). A symbol k owns the prior's mass between its edges, F(e_{k+1}) − F(e_k), outermost
-bins running to infinity; every symbol owns at least one part, so whatever happens can be coded.
+Sender and receiver derive them alike, from integers (thresholds) and float32 weights, in arithmetic that is exact
+everywhere (`entropy.exact`). A symbol k owns the prior's mass between its edges, F(e_{k+1}) − F(e_k); the outermost
+bins reach to infinity. Every symbol owns at least one part, so that every symbol can be coded.
 """
 
 import itertools
@@ -20,16 +20,16 @@ TOTAL = 1 << PRECISION_BITS
 
 
 def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tables levels"]:
-    """Frequencies of T + 1 symbols from the cumulative probabilities at the T edges between them.
+    """Computes the frequencies of T + 1 symbols from the cumulative probabilities at the T edges between them.
 
     Each row sums to 2²⁴ and no entry is below 1.
 
     Raises:
-      LicError: a probability is not a number.
+      LicError: a probability is infinite or undefined.
     """
     tables, components = inner.shape
     if not np.all(np.isfinite(inner)):
-        raise LicError("the prior's weights are not all numbers; the model is damaged, copy it again")
+        raise LicError("the prior has infinite or undefined weights; the model is damaged, copy it again")
     scaled = np.floor(inner * float(TOTAL - components - 1)).astype(np.int64)
     scaled = np.maximum.accumulate(scaled, axis=1) + np.arange(1, components + 1)
     edges = np.concatenate([np.zeros((tables, 1), np.int64), scaled, np.full((tables, 1), TOTAL)], axis=1)
@@ -37,17 +37,17 @@ def tables_of_cdf(inner: Float[np.ndarray, "tables T"]) -> Int[np.ndarray, "tabl
 
 
 def scale_table() -> Float[np.ndarray, "64"]:
-    """The 64 scales of the Gaussian prior, exactly the same float64 everywhere."""
+    """Returns the 64 scales of the Gaussian prior, exactly the same float64 everywhere."""
     return SCALE_MIN * exact.exp(np.arange(SCALE_COUNT) * LOG_SCALE_STEP)
 
 
 def gaussian_tables(quantizer: IntegerQuantizer) -> Int[np.ndarray, "64 levels"]:
-    """One table a scale index, for y − μ under a zero-mean Gaussian."""
+    """Computes one table for each scale index, for y − μ under a zero-mean Gaussian."""
     return tables_of_cdf(exact.normal_cdf(quantizer.coding_edges() / scale_table()[:, None]))
 
 
 def density_shapes(channels: int, widths: tuple[int, ...] = (3, 3)) -> dict[str, tuple[int, ...]]:
-    """The shapes of a factorized density's parameters by name (`priors.density.FactorizedDensity`)."""
+    """Returns the shapes of a factorized density's parameters by name (`priors.density.FactorizedDensity`)."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (width_in, width_out) in enumerate(itertools.pairwise((1, *widths, 1))):
         shapes[f"matrix_{layer}"] = (channels, width_out, width_in)
@@ -60,11 +60,11 @@ def density_shapes(channels: int, widths: tuple[int, ...] = (3, 3)) -> dict[str,
 def factorized_tables(
     prior: dict[str, Float[np.ndarray, "..."]], quantizer: IntegerQuantizer
 ) -> Int[np.ndarray, "channel levels"]:
-    """One table a channel, for a latent or hyper latent under its factorized prior.
+    """Computes one table for each channel, for a latent or hyper latent under its factorized prior.
 
     Args:
       prior: the parameters of `priors.density.FactorizedDensity`: matrix_i, bias_i, factor_i.
-      quantizer: of the same.
+      quantizer: the quantizer of the same latent.
     """
     channels = prior["bias_0"].shape[0]
     edges = quantizer.coding_edges()
@@ -86,5 +86,5 @@ def factorized_tables(
 
 
 def information(tables: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """The bits that each symbol costs: −log₂(frequency/2²⁴)."""
+    """Returns the bits that each symbol costs: −log₂(frequency/2²⁴)."""
     return PRECISION_BITS - np.log2(tables)

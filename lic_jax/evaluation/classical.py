@@ -1,7 +1,7 @@
-"""The classical codecs that a learned one is measured against, as Pillow ships them: JPEG and WebP.
+"""The classical codecs that a learned codec is compared with, as Pillow ships them: JPEG and WebP.
 
-They are given their best settings that keep a plain file: JPEG without chroma subsampling and with optimized Huffman
-tables, WebP with its most thorough search (its lossy format always halves the chroma).
+They run at their best settings for a plain file: JPEG without chroma subsampling and with optimized Huffman tables,
+WebP with its most thorough search (its lossy format always halves the chroma).
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from lic_jax.evaluation.rate_distortion import Point
 
 def _encoded(image: UInt8[np.ndarray, "height width 3"], image_format: str, quality: int, **settings) -> bytes:
     if not 1 <= quality <= 100:
-        raise LicError(f"{image_format} quality {quality} is outside 1 to 100; give one within")
+        raise LicError(f"{image_format} quality {quality} is outside 1 to 100; give a quality within")
     stream = io.BytesIO()
-    # An optimized JPEG must fit Pillow's buffer, which has a byte a pixel: too few for grain at high quality.
+    # An optimized JPEG must fit Pillow's buffer. By default it has a byte a pixel: too few for grain at high quality.
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, image.nbytes)
     try:
         Image.fromarray(image).save(stream, image_format, quality=quality, **settings)
@@ -34,17 +34,17 @@ def _encoded(image: UInt8[np.ndarray, "height width 3"], image_format: str, qual
 
 
 def jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
-    """A baseline JPEG file, 4:4:4, with Huffman tables made for the image.
+    """Encodes an image as a baseline JPEG file, 4:4:4, with Huffman tables made for the image.
 
     Raises:
-      LicError: quality outside 1 to 100, a side above 65,500, or a file that Pillow's buffer for it cannot hold (64 KiB
-        and 8 bits per pixel always fit, from quality 95 on 16): noise may need more, photographs do not.
+      LicError: quality outside 1 to 100, a side above 65,500, or a file too large for Pillow's buffer. 64 KiB and 24
+        bits per pixel always fit; only noise needs more.
     """
     return _encoded(image, "JPEG", quality, subsampling=0, optimize=True)
 
 
 def webp(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
-    """A lossy WebP file, 4:2:0, by the slowest search (method 6).
+    """Encodes an image as a lossy WebP file, 4:2:0, by the slowest search (method 6).
 
     Raises:
       LicError: quality outside 1 to 100, or a side above 16,383.
@@ -53,23 +53,23 @@ def webp(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
-    """The RGB image in a JPEG or WebP file.
+    """Decodes the RGB image in a JPEG or WebP file.
 
     Raises:
-      LicError: damaged, cut short, neither format, or larger than Pillow's guard against decompression bombs.
+      LicError: the file is damaged, cut short, of another format, or larger than Pillow's limit for images.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as file:
             return np.asarray(file.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
         raise LicError(
-            f"{len(data)} bytes are no readable JPEG or WebP file ({error}); encode the image again"
+            f"these {len(data)} bytes are not a readable JPEG or WebP file ({error}); encode the image again"
         ) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassicalCodec:
-    """A codec that is not learned, and the qualities that trace its rate–distortion curve."""
+    """A codec that is not learned, and the quality settings that trace its rate–distortion curve."""
 
     encode: Callable[[UInt8[np.ndarray, "height width 3"], int], bytes]
     qualities: tuple[int, ...]
@@ -82,6 +82,6 @@ CLASSICAL = {
 
 
 def measure(codec: ClassicalCodec, image: UInt8[np.ndarray, "height width 3"], quality: int) -> Point:
-    """The rate and quality of one image through a real file: (bpp, PSNR in dB, MS-SSIM)."""
+    """Measures rate and quality of one image through a real file: (bpp, PSNR in dB, MS-SSIM)."""
     stream = codec.encode(image, quality)
     return Point.measured(stream, decode(stream), image)

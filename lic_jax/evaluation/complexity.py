@@ -1,7 +1,7 @@
-"""What a model costs: parameters, multiplications and additions per pixel, counted from its layers.
+"""The cost of a model: parameters, multiplications and additions per pixel, counted from its layers.
 
-Counted as the published figures are: the products and sums of convolutions and of GDN's matrices, biases, and GDN's own
-scaling; activations, residual sums and the padding of images are left out.
+It is counted like the published figures: products and sums of convolutions and of GDN's matrices, biases, and GDN's own
+scaling. Activations, residual sums and the padding of images are left out.
 """
 
 import math
@@ -33,11 +33,11 @@ NOTHING = Cost(0, 0, 0)
 
 
 def layer_cost(use: Use, input_positions: Fraction) -> Cost:
-    """The cost of one layer, per pixel of the image.
+    """Computes the cost of one layer, per pixel of the image.
 
     Args:
       use: the layer in its transform.
-      input_positions: of the transform's input, per pixel of the image.
+      input_positions: positions of the transform's input, per pixel of the image.
     """
     before, after = (float(input_positions * scale**2) for scale in (use.in_scale, use.out_scale))
     parameters = sum(math.prod(shape) for shape in use.parameter_shapes.values())
@@ -50,9 +50,9 @@ def layer_cost(use: Use, input_positions: Fraction) -> Cost:
 
 
 def complexity(config: ModelConfig) -> dict[str, Cost]:
-    """The cost of each transform that the model has, in the order of the signal path.
+    """Computes the cost of each of a model's transforms, in the order of the signal path.
 
-    Decoding is hyper synthesis and synthesis; encoding is analysis, hyper analysis and hyper synthesis. A transform
+    Decoding runs hyper synthesis and synthesis; encoding runs analysis, hyper analysis and hyper synthesis. A transform
     that is a Flax module without a description is left out.
     """
     latents, hyper_latents = Fraction(1, LATENT_STRIDE**2), Fraction(1, HYPER_STRIDE**2)
@@ -70,18 +70,18 @@ def complexity(config: ModelConfig) -> dict[str, Cost]:
 
 
 def decoding(costs: dict[str, Cost]) -> Cost:
-    """What a receiver computes: hyper synthesis, where there is one, and synthesis."""
+    """Sums the cost of decoding: synthesis and, if the model has one, hyper synthesis."""
     return sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING)
 
 
 def with_sums(costs: dict[str, Cost]) -> dict[str, Cost]:
-    """The costs, and the sums that encoding and decoding take."""
+    """Adds the sums for encoding and decoding to the costs."""
     encoding = sum((cost for part, cost in costs.items() if part != "synthesis"), start=NOTHING)
     return {**costs, "encoding": encoding, "decoding": decoding(costs)}
 
 
 def complexity_table(costs: dict[str, Cost]) -> str:
-    """The costs as text."""
+    """Formats the costs as text."""
     lines = [f"{'':16} {'parameters':>12} {'multiply':>12} {'add':>12} {'FLOPs':>12}   per pixel"]
     for name, cost in costs.items():
         lines.append(

@@ -1,4 +1,4 @@
-"""Measuring a codec on a folder: real bytes, real times, one row an image and rate."""
+"""Measures a codec on a folder: real bytes, real times, one row for each image and rate."""
 
 import collections
 import time
@@ -18,7 +18,7 @@ MEAN = "mean"
 
 @runtime_checkable
 class RateCodec(Protocol):
-    """What is measured: `lic_jax.Codec`, or anything else that analyses once and codes at many rates."""
+    """A codec to measure: `lic_jax.Codec`, or any other that analyses an image once and codes it at many rates."""
 
     def analyse(self, image: RGB): ...
 
@@ -28,19 +28,19 @@ class RateCodec(Protocol):
 
 
 class SearchingCodec:
-    """A `lic_jax.Codec` whose streams are searched for, as a `RateCodec`; `search` is what its `refine` takes."""
+    """Makes a `RateCodec` of a `lic_jax.Codec` and a search for better streams; `search` goes to `Codec.refine`."""
 
     def __init__(self, codec, **search):
         self._codec, self._search = codec, search
         self.analyse, self.decompress = codec.analyse, codec.decompress
 
     def code(self, analysed, rate: float) -> bytes:
-        """The stream of an analysed image after the search at this rate."""
+        """Codes an analysed image after the search at this rate."""
         return self._codec.code(self._codec.refine(analysed, rate, **self._search), rate)
 
 
 class MeasuredRow(NamedTuple):
-    """One image at one rate; `encode_s` includes the analysis. Images named "mean" are averages over all others."""
+    """One image at one rate; `encode_s` includes the analysis. A row named "mean" averages all images."""
 
     image: str
     rate: float
@@ -52,7 +52,7 @@ class MeasuredRow(NamedTuple):
 
 
 def default_rates(highest_rate: int) -> tuple[float, ...]:
-    """The fitted rates and two between each pair."""
+    """Returns the fitted rates and two rates between each pair."""
     return tuple(index / 3 for index in range(3 * highest_rate + 1))
 
 
@@ -78,20 +78,20 @@ def measure_image(codec: RateCodec, name: str, image: RGB, rates: Sequence[float
 def evaluate_folder(
     codec: RateCodec, folder: Path, rates: Sequence[float], warm_up: RateCodec | None = None
 ) -> Iterator[list[MeasuredRow]]:
-    """Measures the images of a folder, one after the other; each one's rows are there when it is done.
+    """Measures the images of a folder, one after the other; yields the rows of each image when it is done.
 
-    The first image of each size is coded once beforehand: compilation is not part of the times. An image that cannot be
-    read is named on the terminal and left out. Rows carry the file's name without its suffix, or with it where two
-    files differ by nothing else.
+    The first image of each size is coded once beforehand, so that times exclude compilation. An image that cannot be
+    read is named on the terminal and left out. Rows carry the file's name without its suffix, or with it where only
+    the suffix tells two files apart.
 
     Args:
-      codec: what is measured.
-      folder: of images.
-      rates: at each of them.
-      warm_up: what codes beforehand, where the codec itself would take long.
+      codec: the codec to measure.
+      folder: the folder of images.
+      rates: the rates to measure at.
+      warm_up: the codec that codes beforehand, if `codec` itself would take long.
 
     Raises:
-      LicError: the folder holds no image that can be read, or a rate is outside the codec's.
+      LicError: the folder holds no readable image, or a rate is outside the codec's rates.
     """
     sizes_seen: set[tuple] = set()
     paths = image_paths(folder)
@@ -111,20 +111,20 @@ def evaluate_folder(
         progress.set_postfix_str(f"bpp {rows[-1].bpp:.3f} psnr {rows[-1].psnr_db:.2f}")
         yield rows
     if not sizes_seen:
-        raise LicError(f"none of {len(paths)} images in {folder} can be measured; give a folder of 8-bit photographs")
+        raise LicError(f"none of the {len(paths)} images in {folder} can be read; give a folder of 8-bit images")
 
 
 def mean_rows(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
-    """One row a rate: the average over images of every column."""
+    """Returns one row for each rate: the average of every column over images."""
     means = []
     for rate in dict.fromkeys(row.rate for row in rows):
-        of_rate = np.array([row[2:] for row in rows if row.rate == rate])
-        means.append(MeasuredRow(MEAN, rate, *of_rate.mean(axis=0).tolist()))
+        values = np.array([row[2:] for row in rows if row.rate == rate])
+        means.append(MeasuredRow(MEAN, rate, *values.mean(axis=0).tolist()))
     return means
 
 
 def mean_table(rows: Sequence[MeasuredRow]) -> str:
-    """The mean rows as text."""
+    """Formats the mean rows as text."""
     lines = [f"{'rate':>5}  {'bpp':>6}  {'PSNR dB':>7}  {'MS-SSIM':>7}  {'encode s':>8}  {'decode s':>8}"]
     for row in rows:
         if row.image == MEAN:

@@ -1,9 +1,8 @@
-"""How far a decoded image is from its original: MSE, PSNR and MS-SSIM of uint8 RGB, in NumPy and float64.
+"""Measures how far a decoded image is from its original: MSE, PSNR and MS-SSIM of uint8 RGB, in NumPy and float64.
 
-MS-SSIM has conventions that the paper leaves open; these are TensorFlow's (`tf.image.ssim_multiscale`): colour channels
-are measured apart and averaged, negative terms count as zero, and an odd side is made even by repeating its last row or
-column before it is halved. pytorch-msssim differs in that last point alone (it pads with zeros that are averaged in),
-so the two agree where sides are multiples of 16.
+The paper of MS-SSIM leaves some conventions open; these are TensorFlow's (`tf.image.ssim_multiscale`). Colour channels
+are measured apart and averaged, and negative terms count as zero. An odd side repeats its last row or column before it
+is halved. Only there pytorch-msssim differs (it averages zeros in), so both agree where sides are multiples of 16.
 """
 
 import math
@@ -30,37 +29,39 @@ def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
 def mean_squared_error(
     image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]
 ) -> float:
-    """The mean over pixels and channels of the squared difference, on the 0–255 scale.
+    """Computes the mean squared difference over pixels and channels, on the 0–255 scale.
 
     Raises:
-      LicError: not uint8 RGB, or two sizes.
+      LicError: an image is not uint8 RGB, or the sizes differ.
     """
     _check_pair(image, reference)
     return float(base.mean_squared_error(image.astype(np.float64), reference.astype(np.float64)))
 
 
 def psnr(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
-    """The peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for identical images."""
+    """Computes the peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for identical images."""
     return float(base.psnr(mean_squared_error(image, reference)))
 
 
 def blockiness(image: UInt8[np.ndarray, "height width 3"], period: int = 16) -> float:
-    """How much more neighbouring pixels differ across the lines of a grid than elsewhere.
+    """Measures how much more neighbouring pixels differ across the lines of a grid than elsewhere.
 
-    The mean absolute difference of neighbours between which a line of the grid runs (the measure of blocking of Wang,
-    Sheikh & Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002), divided by that
-    of all other neighbours; rows and columns are pooled. An image that knows of no grid has 1, and blocks have more.
+    The mean absolute difference between neighbours on both sides of a grid line is divided by that of all other
+    neighbours. The first is the blocking measure of Wang, Sheikh & Bovik ("No-reference perceptual quality assessment
+    of JPEG compressed images", ICIP 2002). Rows and columns are pooled. An image without a grid has about 1, blocks
+    have more.
 
     Args:
-      period: pixels from line to line; the first ones are the image's own edges.
+      period: pixels from line to line; the first lines are the image's own edges.
 
     Raises:
-      LicError: not uint8 RGB, or no line of the grid runs through the image.
+      LicError: the image is not uint8 RGB, or no line of the grid runs through it.
     """
     _check_pair(image, image)
     if max(image.shape[:2]) <= period:
         raise LicError(
-            f"no line of a grid of {period} pixels runs through an image of {image.shape[1]}x{image.shape[0]}"
+            f"no line of a grid of {period} pixels runs through this {image.shape[1]}x{image.shape[0]} image; "
+            "give a larger image"
         )
     on_lines, elsewhere = [], []
     for axis in (0, 1):
@@ -75,9 +76,9 @@ def blockiness(image: UInt8[np.ndarray, "height width 3"], period: int = 16) -> 
 
 
 def _window_means_along_rows(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
-    """Gaussian-weighted means of 11 neighbours on the last axis, without padding: [channel, height, width − 10].
+    """Computes Gaussian-weighted means of 11 neighbours on the last axis, unpadded: [channel, height, width − 10].
 
-    All rows are correlated as one long signal, which NumPy does fastest; windows that span two rows are cut off.
+    All rows are correlated as one long signal, which is fastest in NumPy; windows that span two rows are cut off.
     """
     means = np.correlate(planes.ravel(), WINDOW, mode="same").reshape(planes.shape)
     margin = WINDOW_SIZE // 2
@@ -85,20 +86,20 @@ def _window_means_along_rows(planes: Float[np.ndarray, "channel height width"]) 
 
 
 def _window_means(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
-    """Gaussian-weighted means over 11×11 windows that lie inside: [channel, height − 10, width − 10]."""
+    """Computes Gaussian-weighted means over 11×11 windows inside the image: [channel, height − 10, width − 10]."""
     across = _window_means_along_rows(planes)
     return _window_means_along_rows(across.swapaxes(1, 2)).swapaxes(1, 2)
 
 
 def _whole_plane_means(planes: Float[np.ndarray, "channel height width"]) -> Float[np.ndarray, "channel 1 1"]:
-    """The plain mean of each channel, for images that hold no window."""
+    """Computes the plain mean of each channel, for images smaller than a window."""
     return planes.mean(axis=(1, 2), keepdims=True)
 
 
 def _similarity(
     image: Float[np.ndarray, "channel height width"], reference: Float[np.ndarray, "channel height width"], means
 ) -> tuple[Float[np.ndarray, " channel"], Float[np.ndarray, " channel"]]:
-    """SSIM and its contrast–structure factor, each averaged over the places where `means` takes local means."""
+    """Computes SSIM and its contrast–structure factor, each averaged over the places of the local `means`."""
     mean, reference_mean = means(image), means(reference)
     mean_product = mean * reference_mean
     mean_squares = np.square(mean) + np.square(reference_mean)
@@ -110,7 +111,7 @@ def _similarity(
 
 
 def _halve(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
-    """Means of 2×2 pixels; an odd side first gets its last row or column once more."""
+    """Averages 2×2 pixels; an odd side first repeats its last row or column."""
     _, height, width = planes.shape
     even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="symmetric")
     rows = even[:, 0::2] + even[:, 1::2]
@@ -118,18 +119,18 @@ def _halve(planes: Float[np.ndarray, "channel height width"]) -> np.ndarray:
 
 
 def ms_ssim(image: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]) -> float:
-    """Multi-scale structural similarity, from 0 to 1 (identical).
+    """Computes the multi-scale structural similarity, from 0 to 1 (identical).
 
     Π_j cs_j^{w_j} · ssim_5^{w_5} per channel, averaged over channels: cs_j is the contrast–structure factor after j − 1
     halvings, in 11×11 Gaussian windows of σ = 1.5 inside the image (Wang, Simoncelli & Bovik 2003; K₁ = 0.01,
     K₂ = 0.03, the weights of their table, which add up to 1.0001).
 
-    An image with a side under 161 pixels is measured at the scales that fit, with their weights divided by their sum;
-    with a side under 11, by SSIM of the whole image's mean, variance and covariance. Such values compare with
-    values of the same image size only.
+    An image with a side under 161 pixels is measured at the scales that fit, with their weights divided by their sum.
+    With a side under 11, SSIM uses the whole image's mean, variance and covariance. Compare these values only with
+    values of the same image size.
 
     Raises:
-      LicError: not uint8 RGB, or two sizes.
+      LicError: an image is not uint8 RGB, or the sizes differ.
     """
     _check_pair(image, reference)
     planes, reference_planes = (

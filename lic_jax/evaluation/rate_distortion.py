@@ -1,4 +1,4 @@
-"""Rate–distortion curves: the points they are made of and the Bjøntegaard delta between two of them."""
+"""Rate–distortion curves: their points, and the Bjøntegaard delta between two curves."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Point(NamedTuple):
     def measured(
         cls, stream: bytes, decoded: UInt8[np.ndarray, "height width 3"], original: UInt8[np.ndarray, "height width 3"]
     ) -> "Point":
-        """The point that a stream reaches: its rate is all of its bytes, headers included, per pixel."""
+        """Measures the point of a stream: its rate counts all of its bytes, headers included, per pixel."""
         height, width, _ = original.shape
         return cls(8 * len(stream) / (height * width), psnr(decoded, original), ms_ssim(decoded, original))
 
@@ -46,7 +46,7 @@ def _increases(values: Float[np.ndarray, " points"]) -> bool:
 
 
 def is_monotone(bpp: ArrayLike, psnr_db: ArrayLike) -> bool:
-    """Whether more bits always buy more quality: by rate, both strictly increase.
+    """Returns whether more bits always buy more quality: sorted by rate, both strictly increase.
 
     Raises:
       LicError: the lists differ in length.
@@ -58,7 +58,7 @@ def is_monotone(bpp: ArrayLike, psnr_db: ArrayLike) -> bool:
 def _curve(
     name: str, bpp: ArrayLike, psnr_db: ArrayLike
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-    """A curve by rate, of which a BD-rate is defined."""
+    """Returns a curve sorted by rate, after checking that its BD-rate is defined."""
     rates, qualities = _sorted_by_rate(bpp, psnr_db)
     if len(rates) < _FEWEST_POINTS:
         raise LicError(f"{name} has {len(rates)} points; a BD-rate needs {_FEWEST_POINTS} or more")
@@ -70,20 +70,20 @@ def _curve(
 
 
 def bd_rate(bpp: ArrayLike, psnr_db: ArrayLike, reference_bpp: ArrayLike, reference_psnr_db: ArrayLike) -> float:
-    """The Bjøntegaard delta rate in percent: how many more bits than the reference the same PSNR costs.
+    """Computes the Bjøntegaard delta rate in percent: how many more bits than the reference the same PSNR costs.
 
-    100 · (exp(mean over PSNR of ln R(PSNR) − ln R_ref(PSNR)) − 1), where both curves are Akima splines of the log rate
-    and the mean is over the PSNRs that both reach, however few (Herglotz et al. 2022, "Beyond Bjøntegaard"; package
+    100 · (exp(mean over PSNR of ln R(PSNR) − ln R_ref(PSNR)) − 1). Both curves are Akima splines of the log rate, and
+    the mean is over the PSNRs that both reach, however few (Herglotz et al. 2022, "Beyond Bjøntegaard"; package
     `bjontegaard`). Negative means fewer bits.
 
     Args:
-      bpp, psnr_db: the curve in question, at least four points in any order.
-      reference_bpp, reference_psnr_db: the curve it is measured against; it may have another number of points.
+      bpp, psnr_db: the curve, at least four points in any order.
+      reference_bpp, reference_psnr_db: the reference curve; it may have another number of points.
 
     Raises:
       LicError: a curve has too few points or is not monotone, or the two have no PSNR in common.
     """
-    # Here, since it imports matplotlib.pyplot, which those who only measure should not wait for.
+    # Imported here, because it imports matplotlib.pyplot, which takes long.
     from bjontegaard import bd_rate as bjontegaard_delta_rate
 
     rates, qualities = _curve("the curve", bpp, psnr_db)
@@ -91,7 +91,7 @@ def bd_rate(bpp: ArrayLike, psnr_db: ArrayLike, reference_bpp: ArrayLike, refere
     if qualities[-1] <= reference_qualities[0] or reference_qualities[-1] <= qualities[0]:
         raise LicError(
             f"the curve's PSNRs, {qualities[0]:.2f} to {qualities[-1]:.2f} dB, do not overlap the reference's, "
-            f"{reference_qualities[0]:.2f} to {reference_qualities[-1]:.2f} dB; give curves with common quality"
+            f"{reference_qualities[0]:.2f} to {reference_qualities[-1]:.2f} dB; give curves that overlap"
         )
     return float(
         bjontegaard_delta_rate(

@@ -1,6 +1,6 @@
 """The container: a 31-byte header and two segments. docs/bitstream.md specifies it; this file is that text as code.
 
-Nothing here knows a model. What is read is checked before anything is allocated for it.
+Nothing here knows a model. Every field is checked before memory is allocated for it.
 """
 
 import dataclasses
@@ -13,10 +13,10 @@ from lic_jax.errors import LicError
 MAGIC = b"LIC"
 VERSION = 1
 CODERS = tuple(registry.CODERS)
-"""Names of the coders that segments can be coded by; the position is the header's byte."""
+"""Names of the coders of segments; a coder's position is the header's byte."""
 
 MAX_PIXELS = 1 << 27
-"""Larger images are refused on both sides: 134 megapixels."""
+"""The most pixels of an image, 134 megapixels; sender and receiver refuse larger images."""
 
 _HEADER = struct.Struct("<3sBB4sHHHIIII")
 HEADER_BYTES = _HEADER.size
@@ -24,14 +24,14 @@ HEADER_BYTES = _HEADER.size
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """What a file says.
+    """The fields of a file.
 
     Attributes:
-      fingerprint: 4 bytes that name what a receiver of the model computes with.
-      height, width: of the image, before padding; pixels.
+      fingerprint: 4 bytes that identify the receiver's parts of the model.
+      height, width: the image's size in pixels, before padding.
       rate_units: the rate in units of 1/256; 256 is the distance between two fitted quantizers.
       hyper_latent, latent: the two coded segments.
-      coder: what the segments are coded by, one of `CODERS`.
+      coder: the coder of the segments, one of `CODERS`.
     """
 
     fingerprint: bytes
@@ -47,8 +47,8 @@ def check_size(height: int, width: int) -> None:
     """Raises LicError unless the container can hold an image of this size."""
     if not (1 <= height <= 0xFFFF and 1 <= width <= 0xFFFF and height * width <= MAX_PIXELS):
         raise LicError(
-            f"image size {width}×{height} is outside the format's 1×1 to 65535 a side and {MAX_PIXELS} pixels in all; "
-            "split the image"
+            f"image size {width}×{height} is outside the format's 1 to 65535 a side and {MAX_PIXELS} pixels in all; "
+            "split or shrink the image"
         )
 
 
@@ -57,7 +57,7 @@ def _checksum(prefix: bytes, segment: bytes) -> int:
 
 
 def pack(stream: Stream) -> bytes:
-    """A stream's bytes.
+    """Packs a stream into bytes.
 
     Raises:
       LicError: the image size or another field is outside the format.
@@ -66,7 +66,7 @@ def pack(stream: Stream) -> bytes:
     if len(stream.fingerprint) != 4 or not 0 <= stream.rate_units <= 0xFFFF or stream.coder not in CODERS:
         raise LicError(
             f"fingerprint {stream.fingerprint.hex()}, rate {stream.rate_units} or coder {stream.coder} does not fit; "
-            "the format has 4 bytes, 16 bits and known coders"
+            f"give 4 bytes, 0 to 65535, and one of {', '.join(CODERS)}"
         )
     fields = (
         *(MAGIC, VERSION, CODERS.index(stream.coder), stream.fingerprint),
@@ -78,11 +78,11 @@ def pack(stream: Stream) -> bytes:
 
 
 def unpack(data: bytes) -> Stream:
-    """The stream in a file's bytes.
+    """Unpacks the stream in a file's bytes.
 
     Raises:
-      LicError: empty, not a stream, of another version or coder, of absurd size, truncated, prolonged or damaged; the
-        message says which.
+      LicError: the file is empty, not a stream, of another version or coder, of a size outside the format, truncated,
+        too long or damaged; the message says which.
     """
     if not data:
         raise LicError("the file is empty; get it again")

@@ -1,4 +1,4 @@
-"""Reading and writing files: errors in one line, and nothing half-written."""
+"""Reads and writes files: errors in one line, and nothing half-written."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from lic_jax.errors import LicError
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to read from.
+    """Opens a file to read from.
 
     Raises:
       LicError: it cannot be read.
@@ -25,7 +25,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+    """Reads the bytes of a file.
 
     Raises:
       LicError: it cannot be read.
@@ -36,9 +36,9 @@ def read_bytes(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write at; what is there in the end is renamed to `path`.
+    """Gives a temporary path beside `path` to write to, and renames the written file to `path` in the end.
 
-    Whoever looks sees the old file or the whole new one, and an error leaves the old one alone.
+    Readers see the old file or the whole new one, and an error leaves the old one unchanged.
 
     Raises:
       LicError: it cannot be written.
@@ -49,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raises LicError unless a file can be written there: before the work whose result it is to hold."""
+    """Raises LicError unless a file can be written at `path`; call it before the work whose result goes there."""
     with _beside(path) as unfinished:
         if Path(path).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -58,10 +58,10 @@ def check_writable(path: Path) -> None:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A place beside `path`, where nothing is left in the end; errors of writing are said of `path`."""
+    """Gives a temporary path beside `path` and removes it in the end; errors of writing name `path`."""
     path = Path(path)
     if not path.name:
-        raise LicError(f"{str(path)!r} is not the name of a file; give one")
+        raise LicError(f"{str(path)!r} is not the name of a file; give a file's name")
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield unfinished
@@ -83,10 +83,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, unless they are there.
+    """Makes a folder and those above it, unless they exist.
 
     Raises:
-      LicError: a file is in the way, or the place cannot be written to.
+      LicError: a file is in the way, or the folder cannot be made there.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A folder of images → a folder of streams: resumable, with files read and written beside the device's work."""
+"""Compresses a folder of images to a folder of streams, resumably; files are read and written in threads."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from lic_jax.io.files import check_writable, make_folder, write_bytes
 from lic_jax.io.images import image_paths, read_image
 
 AHEAD = 4
-"""Images that are read while others are encoded."""
+"""Images that are read ahead of the encoding."""
 
 
 class Failure(NamedTuple):
@@ -23,7 +23,7 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a folder: streams written now, streams that were there, and images left out."""
+    """The result of a folder: streams written now, streams that existed, and images left out."""
 
     written: int
     skipped: int
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
 
 def stream_paths(folder: Path, out: Path) -> dict[Path, Path]:
-    """Where each image of a folder is compressed to: its name with `.lic` added, photo.png.lic.
+    """Returns the stream's path of each image of a folder: its name with `.lic` added, photo.png.lic.
 
     Raises:
       LicError: no such folder, or no image in it.
@@ -44,16 +44,16 @@ def compress_images(
 ) -> Outcome:
     """Compresses every image that has no stream yet.
 
-    A stream is written beside its place and renamed when it is whole, so what is there is finished, and an interrupted
-    run leaves nothing else. An image that cannot be compressed does not stop the others.
+    A stream is written to a temporary file and renamed when it is whole. So every existing stream is finished, and an
+    interrupted run leaves nothing else. An image that cannot be compressed does not stop the others.
 
     Args:
-      encode: an image → its stream; the images come one after another, in the order of their names.
-      paths: of each image's stream, see `stream_paths`; folders are made if need be.
-      tick: is told of every image that is done, skipped or left out.
+      encode: an image → its stream; the images come one after another, in the order of `paths`.
+      paths: each image's path → its stream's path, see `stream_paths`; missing folders are made.
+      tick: called with every image that is done, skipped or left out.
 
     Raises:
-      LicError: a place for the streams cannot be written to.
+      LicError: a folder for the streams cannot be written to.
     """
     for out in {stream.parent for stream in paths.values()}:
         make_folder(out)
@@ -79,7 +79,7 @@ def compress_images(
 
 
 def _ahead(threads: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[Future]:
-    """The images of files, read by threads some ahead of where they are asked for."""
+    """Yields the images of files; threads read `AHEAD` files ahead."""
     reads: Iterable[Future] = (threads.submit(read_image, path) for path in paths)
     waiting = list(itertools.islice(reads, AHEAD))
     while waiting:

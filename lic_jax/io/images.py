@@ -1,4 +1,4 @@
-"""Image files ↔ uint8 RGB arrays, by Pillow; what a codec of 8-bit RGB cannot keep is refused, not dropped."""
+"""Reads and writes image files as uint8 RGB, by Pillow; refuses files whose contents 8-bit RGB would lose."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,11 @@ from lic_jax.io.container import check_size
 from lic_jax.io.files import read_bytes, replacing
 
 SUFFIXES = (".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
-"""The image files that we read and write."""
+"""The suffixes of the image files that lic reads and writes."""
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name.
+    """Lists the image files directly in a folder, sorted by name.
 
     Raises:
       LicError: no such folder, or no image file in it.
@@ -26,23 +26,23 @@ def image_paths(folder: Path) -> list[Path]:
         raise LicError(f"{folder} is not a folder; give a folder of photographs")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise LicError(f"{folder} holds no image files ({', '.join(SUFFIXES)}); give a folder that does")
+        raise LicError(f"{folder} holds no image files ({', '.join(SUFFIXES)}); give a folder of images")
     return paths
 
 
 _LOSSLESS_WEBP, _FINEST_JPEG = {"lossless": True}, {"quality": 95, "subsampling": 0}
 
 _SETTINGS = {".png": {"compress_level": 1}, ".webp": _LOSSLESS_WEBP, ".jpg": _FINEST_JPEG, ".jpeg": _FINEST_JPEG}
-"""Formats that lose by default write all they can: WebP every pixel, JPEG nearly. The higher levels of PNG take as long
-as decoding does, and gain a few percent on photographs, if anything."""
+"""Formats that are lossy by default keep all they can: WebP every pixel, JPEG nearly. Higher levels of PNG take as long
+as decoding does, and gain at most a few percent on photographs."""
 
 
 def read_image(path: Path) -> RGB:
-    """An image file as RGB; greyscale, palette and CMYK are converted, an EXIF orientation is applied.
+    """Reads an image file as RGB; converts greyscale, palette and CMYK, and applies an EXIF orientation.
 
     Raises:
-      LicError: not readable, not an image, too large, with transparency, with more than 8 bits a sample, or holding
-        more than one image (a camera's MPO file, a photograph and its previews, is none of these).
+      LicError: the file is not readable, not an image, too large, has transparency or more than 8 bits a sample, or
+        holds more than one image (except a camera's MPO file, a photograph with its previews).
     """
     data = read_bytes(path)
     try:
@@ -52,8 +52,8 @@ def read_image(path: Path) -> RGB:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except LicError:
         raise
-    except Exception as error:  # what Pillow's formats raise of damaged files is not of a few kinds
-        raise LicError(f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
+    except Exception as error:  # Pillow's formats raise many kinds of errors for damaged files
+        raise LicError(f"{path} is not a readable image; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
 
 
 def _check_size(image: Image.Image, path: Path) -> None:
@@ -65,7 +65,7 @@ def _check_size(image: Image.Image, path: Path) -> None:
 
 def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise LicError(f"{path} holds {image.n_frames} images, of which one would be kept; save each as its own file")
+        raise LicError(f"{path} holds {image.n_frames} images, a stream only one; save each as its own file")
     if "A" in image.getbands() or "transparency" in image.info:
         raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
     arguments = [
@@ -74,7 +74,9 @@ def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
     deep_layout = any(isinstance(argument, str) and "16" in argument for argument in arguments)
     deep_ppm = image.format == "PPM" and any(isinstance(argument, int) and argument > 255 for argument in arguments)
     if image.mode.startswith(("I", "F")) or deep_layout or deep_ppm:
-        raise LicError(f"{path} has more than 8 bits a sample, which the format cannot keep; convert it to 8 first")
+        raise LicError(
+            f"{path} has more than 8 bits a sample, which the format cannot keep; convert it to 8 bits first"
+        )
 
 
 def write_image(path: Path, pixels: RGB) -> None:
@@ -87,7 +89,7 @@ def write_image(path: Path, pixels: RGB) -> None:
     check_image_path(path)
     with replacing(path) as unfinished:
         try:
-            # Pillow finds the format by the suffix: named outright, it would first import its other formats.
+            # Pillow finds the format by the suffix; given a format's name, it would first import its other formats.
             Image.fromarray(pixels).save(unfinished, **_SETTINGS.get(path.suffix.lower(), {}))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:  # the disk's, not Pillow's
@@ -96,6 +98,6 @@ def write_image(path: Path, pixels: RGB) -> None:
 
 
 def check_image_path(path: Path) -> None:
-    """Raises LicError unless the path's suffix names an image format that we write."""
+    """Raises LicError unless the path ends in a suffix of `SUFFIXES`."""
     if Path(path).suffix.lower() not in SUFFIXES:
         raise LicError(f"{path} does not end like an image file; use one of {', '.join(SUFFIXES)}")

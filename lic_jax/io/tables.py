@@ -1,4 +1,4 @@
-"""Tables: CSV files whose rows are named tuples of one kind."""
+"""Reads and writes CSV files whose rows are named tuples of one kind."""
 
 import csv
 import io
@@ -30,14 +30,14 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
 def read_csv(path: Path, kind: type[Row]) -> list[Row]:
     """Reads the rows of a table as named tuples.
 
-    Columns are found by name, in any order; columns that the kind does not have are passed over.
+    Columns are found by name, in any order; columns that the kind does not have are ignored.
 
     Args:
       path: the file.
       kind: a `NamedTuple` whose fields are `str`, `int` or `float`.
 
     Raises:
-      LicError: the file cannot be read, lacks a column, or has a row that is cut off or holds another type.
+      LicError: the file cannot be read or lacks a column, or a row is cut off or holds another type.
     """
     types = get_type_hints(kind)
     try:

@@ -1,10 +1,10 @@
-"""How the inverse temperature β grows while the soft quantizer turns hard.
+"""Schedules of the inverse temperature β, whose growth turns the soft quantizer hard.
 
 A schedule is a pair of pure functions over an explicit state, like an optax transformation: `init()` gives the state,
 `update(state, step, gap, key)` gives the β of this step and the next state. `gap` is the last step's mean |soft − hard|
-(`relaxation.Softened`); schedules of the step alone pass over it, and are optax schedules.
+(`relaxation.Softened`). Schedules of the step alone ignore it, and are optax schedules.
 
-Each function here makes a schedule from a `Range`. One more is one function and one line in `registry.SCHEDULES`.
+Each function here makes a schedule from a `Range`. A new one is one function and one line in `registry.SCHEDULES`.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ State = Float[Array, ""]
 
 
 class Range(NamedTuple):
-    """From where to where β grows.
+    """The range over which β grows.
 
     Attributes:
       start: the first β.
       end: the last β, for schedules of the step alone.
-      steps: of the fit.
-      gap_rate: by how much of the gap β grows each step, for schedules that look at it.
+      steps: steps of the fit.
+      gap_rate: β grows by this times the gap each step, for schedules that use the gap.
     """
 
     start: float = 10.0
@@ -42,7 +42,7 @@ class Schedule(NamedTuple):
 
 
 def by_step(beta_at: optax.Schedule) -> Schedule:
-    """A schedule that looks at nothing but the step: any optax schedule."""
+    """Makes a schedule of the step alone from an optax schedule."""
     at = lambda step: jnp.asarray(beta_at(step), jnp.float32)
 
     def update(state, step, gap, key):
@@ -53,23 +53,23 @@ def by_step(beta_at: optax.Schedule) -> Schedule:
 
 
 def constant(span: Range) -> Schedule:
-    """β at every step."""
+    """Makes a schedule with the same β at every step."""
     return by_step(optax.constant_schedule(span.start))
 
 
 def linear(span: Range) -> Schedule:
-    """From start to end in equal increments, then constant."""
+    """Makes a schedule from start to end in equal increments, then constant."""
     return by_step(optax.linear_schedule(span.start, span.end, span.steps))
 
 
 def exponential(span: Range) -> Schedule:
-    """From start to end by equal factors, then constant."""
+    """Makes a schedule from start to end by equal factors, then constant."""
     growth = span.end / span.start
     return by_step(optax.exponential_decay(span.start, span.steps, growth, end_value=span.end))
 
 
 def gap_driven(span: Range) -> Schedule:
-    """β ← β + rate · gap: fast while the relaxation is far from the quantizer, slow when it has come close."""
+    """Makes the schedule β ← β + rate · gap: fast while the relaxation is far from the quantizer, then slow."""
 
     def update(state, step, gap, key):
         del step, key
@@ -79,7 +79,7 @@ def gap_driven(span: Range) -> Schedule:
 
 
 def stochastic_gap(span: Range) -> Schedule:
-    """β drawn uniformly from [1, β_max] each step, β_max ← β_max + rate · gap (Presta et al. 2025)."""
+    """Makes a schedule that draws β uniformly from [1, β_max], β_max ← β_max + rate · gap (Presta et al. 2025)."""
 
     def update(state, step, gap, key):
         del step

@@ -1,10 +1,10 @@
-"""The two contracts of a quantizer: while it is fitted, and as a stream is coded with it.
+"""The two contracts of a quantizer: one for fitting it, one for coding streams with it.
 
-A *fitted quantizer* is a pytree that an optimizer changes. A staircase is all that the rest asks of it: where the
-symbol changes (`thresholds`), which value a symbol stands for (`levels`), and how soft a decision is at an inverse
-temperature β. Everything else, symbols, bins, rows, integers, follows from these (`quantization.staircase`).
+A *fitted quantizer* is a pytree that an optimizer changes. It describes a staircase: the values at which the symbol
+changes (`thresholds`), the value of each symbol (`levels`), and how soft a decision is at an inverse temperature β.
+Everything else, symbols, bins, rows, integers, follows from these (`quantization.staircase`).
 
-An *integer quantizer* is what a model's file holds and what both sides of a stream compute with, exactly.
+An *integer quantizer* is stored in a model's file. Both sides of a stream compute with it, exactly.
 """
 
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -20,11 +20,11 @@ class FittedQuantizer(Protocol):
 
     @classmethod
     def start(cls, components: int, step: float, reach: float) -> "FittedQuantizer":
-        """Where a fit begins: about uniform, symmetric about zero.
+        """Makes the start of a fit: about uniform, symmetric about zero.
 
         Args:
           components: T; there are T + 1 levels.
-          step: between levels near zero.
+          step: the distance between levels near zero.
           reach: how far the thresholds should reach on both sides, as far as T allows.
         """
         ...
@@ -40,19 +40,19 @@ class FittedQuantizer(Protocol):
         ...
 
     def upper_weight(self, values: Any, index: Any, inverse_temperature: Any) -> Any:
-        """How far, from 0 to 1, a value has gone from symbol `index` to symbol `index` + 1.
+        """Returns how far, from 0 to 1, each value has gone from symbol `index` to symbol `index` + 1.
 
-        0.5 at threshold `index`; 0 or 1 on either side of it for β → ∞. Of one quantizer, not of a stack.
+        It is 0.5 at threshold `index`; for β → ∞, 0 below it and 1 above it. For one quantizer, not a stack.
 
         Args:
           values: [*shape].
-          index: of the threshold nearest to each value, whole numbers from 0 to T − 1.
+          index: the threshold nearest to each value, whole numbers from 0 to T − 1.
           inverse_temperature: β > 0.
         """
         ...
 
     def symmetric(self) -> "FittedQuantizer":
-        """The nearest quantizer that treats ±v alike."""
+        """Returns the nearest quantizer that treats ±v alike."""
         ...
 
 
@@ -60,14 +60,14 @@ class FittedQuantizer(Protocol):
 class IntegerQuantizer(Protocol):
     """A staircase in integers: T + 1 symbols, the same on every machine. NumPy alone.
 
-    `row` is the row of the coding tables that a symbol is coded with; most quantizers pass over it.
+    `row` is the row of the coding tables that codes a symbol; most quantizers ignore it.
     """
 
     kind: ClassVar[str]
     """Its name in `registry.INTEGER_QUANTIZERS`."""
 
     bin_edges: str
-    """One of `fixed_point.BIN_EDGES`: what the coding tables take for the edges of a symbol's bin."""
+    """The edges of a symbol's bin in the coding tables, one of `fixed_point.BIN_EDGES`."""
 
     @property
     def symbol_count(self) -> int:
@@ -75,38 +75,38 @@ class IntegerQuantizer(Protocol):
         ...
 
     def symbols(self, values: Float[np.ndarray, "*shape"], row: Any = None) -> Int[np.ndarray, "*shape"]:
-        """The symbol of each value, int32."""
+        """Returns the symbol of each value, int32."""
         ...
 
     def levels_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
-        """The level of each symbol, float32."""
+        """Returns the level of each symbol, float32."""
         ...
 
     def middles_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
-        """A value amid those that have each symbol, float32."""
+        """Returns a value well inside each symbol's cell, float32."""
         ...
 
     def coding_edges(self) -> Float[np.ndarray, "rows T"]:
-        """The inner edges of the bins in each row of the coding tables, or one row for all; float64, exact."""
+        """Returns the inner edges of the bins in each row of the coding tables, or one row for all; float64, exact."""
         ...
 
     def mixed_with(self, other: Any, units: int) -> "IntegerQuantizer":
-        """The quantizer `units`/256 of the way to another of the same kind."""
+        """Returns the quantizer `units`/256 of the way to another of the same kind."""
         ...
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], Float[np.ndarray, " rows"] | None]:
-        """(levels, how far each row moves them away from the middle level; None where rows are alike): for searches."""
+        """Returns (levels, how far each row moves them away from the middle; None if rows are alike), for searches."""
         ...
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
-        """What a file stores, int64 arrays by name."""
+        """Returns the arrays that a file stores, int64 by name."""
         ...
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "IntegerQuantizer":
-        """The inverse of `arrays`.
+        """Inverts `arrays`.
 
         Raises:
-          LicError: the arrays are no quantizer.
+          LicError: the arrays are not a valid quantizer.
         """
         ...

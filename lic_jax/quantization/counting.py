@@ -1,8 +1,8 @@
-"""How many thresholds lie below a value: what every staircase decides, at a cost that hardly grows with their number.
+"""Counts the thresholds below a value, which is its symbol, at a cost that hardly grows with their number.
 
 XLA compiles a binary search for many values to a chain of look-ups that it computes anew wherever the result is used.
-Here the line is cut into equal cells, and the cell of a value, one division away, bounds its count; few thresholds
-share a cell, so one or two halvings are left.
+Here the line is cut into equal cells. One division gives a value's cell, which bounds its count. Few thresholds share a
+cell, so one or two halvings are left.
 """
 
 import jax
@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 _CELLS = 4096
 
 _FEW = 8
-"""So many thresholds are compared with one by one."""
+"""Up to this many thresholds, values are compared with each."""
 
 
 def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """#{i : b_i < v}, in [0, T], exactly; it has no gradient.
+    """Returns #{i : b_i < v}, in [0, T], exactly, without a gradient.
 
     Args:
       thresholds: b, increasing.
@@ -37,14 +37,14 @@ def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) 
 
 
 def _bounds(thresholds: Array, values: Array) -> tuple[Array, Array, Int[Array, ""]]:
-    """Between which numbers a count lies, and how often the widest of such intervals must be halved.
+    """Returns the numbers between which each count lies, and how often the widest of these intervals must be halved.
 
     A division may round into the cell beside, so the intervals are wider by a cell at both ends.
     """
     width = (thresholds[-1] - thresholds[0]) / _CELLS
     inner_edges = thresholds[0] + width * jnp.arange(1, _CELLS, dtype=thresholds.dtype)
     counts = jnp.pad(jnp.searchsorted(thresholds, inner_edges), 1, constant_values=(0, len(thresholds)))
-    counts = jax.lax.sort(counts.astype(jnp.int32))  # as they are; but XLA would compute an unsorted table at each look
+    counts = jax.lax.sort(counts.astype(jnp.int32))  # sorted already, but XLA recomputes an unsorted table at each use
     cell = jnp.clip(((values - thresholds[0]) / width).astype(jnp.int32), 0, _CELLS - 1)
     low, high = look_up(counts, jnp.maximum(cell - 1, 0)), look_up(counts, jnp.minimum(cell + 2, _CELLS))
     widest = jnp.max(counts[3:] - counts[:-3])
@@ -52,5 +52,5 @@ def _bounds(thresholds: Array, values: Array) -> tuple[Array, Array, Int[Array, 
 
 
 def look_up(table: Array, index: Int[Array, "*shape"]) -> Array:
-    """table[index] for indexes that are surely inside, which is not looked at."""
+    """Returns table[index] without checking bounds; all indexes must be inside."""
     return table.at[index].get(mode="promise_in_bounds")

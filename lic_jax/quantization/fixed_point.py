@@ -1,4 +1,4 @@
-"""Quantizers as they are shipped and coded with: integers.
+"""Quantizers in integers, for model files and for coding.
 
 Thresholds and spacings decide the coding tables, so they are stored, and interpolated between rates, as integers in
 units of 2⁻¹². Rates are integers too: `rate 3.5` is 896 in units of 1/256. NumPy only; nothing here rounds
@@ -19,7 +19,7 @@ Quantizer = TypeVar("Quantizer", bound=IntegerQuantizer)
 
 FRACTION_BITS = 12
 UNIT = 2.0**-FRACTION_BITS
-"""What one integer of a threshold or a spacing is worth, in units of the anchor's quantization step."""
+"""The value of one unit of a threshold or a spacing, in quantization steps of the anchor (the trained model)."""
 
 LIMIT = 1 << 24
 """Levels and thresholds stay below this many units, so that float32 holds each exactly."""
@@ -29,20 +29,20 @@ RATE_UNITS = 256
 
 
 EdgeKind = Literal["thresholds", "midpoints"]
-"""Where the bins begin and end whose mass codes a symbol: where it is decided, or halfway between levels."""
+"""The edges of the bins whose mass codes a symbol: the thresholds, or the points halfway between levels."""
 
 BIN_EDGES: tuple[EdgeKind, ...] = get_args(EdgeKind)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FixedPointQuantizer:
-    """T components (T + 1 levels), the same for all rows of the coding tables; `fixed_rows` has one that is not.
+    """T components (T + 1 levels), the same for all rows of the coding tables; in `fixed_rows` they differ by row.
 
     Attributes:
       spacings: at least 1, int64 in units of 2⁻¹².
-      thresholds: strictly increasing, likewise.
-      bin_edges: what the coding tables take for the edges of a symbol's bin, one of `BIN_EDGES`.
-      centre: halfway between the outermost levels, likewise; 0 for STanH.
+      thresholds: strictly increasing, int64 in units of 2⁻¹².
+      bin_edges: the edges of a symbol's bin in the coding tables, one of `BIN_EDGES`.
+      centre: halfway between the outermost levels, in units of 2⁻¹²; 0 for STanH.
     """
 
     kind: ClassVar[str] = "staircase"
@@ -71,42 +71,42 @@ class FixedPointQuantizer:
         return len(self.spacings) + 1
 
     def doubled_levels(self) -> Int[np.ndarray, " levels"]:
-        """c_0 … c_T in units of 2⁻¹³."""
+        """Returns c_0 … c_T in units of 2⁻¹³."""
         return 2 * np.concatenate([[0], np.cumsum(self.spacings)]) - np.sum(self.spacings) + 2 * self.centre
 
     def levels(self) -> Float[np.ndarray, " levels"]:
-        """c_0 … c_T as float32, exactly: multiples of 2⁻¹³ below 2¹¹."""
+        """Returns c_0 … c_T as float32, exactly: multiples of 2⁻¹³ below 2¹¹."""
         return (self.doubled_levels() * (UNIT / 2)).astype(np.float32)
 
     def symbols(self, values: Float[np.ndarray, "*shape"], row=None) -> Int[np.ndarray, "*shape"]:
-        """#{i : v > b_i} of each value, int32."""
+        """Returns #{i : v > b_i} of each value, int32."""
         edges = (self.thresholds * UNIT).astype(np.float32)
         return np.searchsorted(edges, np.asarray(values, np.float32), side="left").astype(np.int32)
 
     def at_row(self, row: int) -> "FixedPointQuantizer":
-        """A row's quantizer."""
+        """Returns a row's quantizer."""
         return self
 
     def levels_of(self, symbols: Int[np.ndarray, "*shape"], row=None) -> Float[np.ndarray, "*shape"]:
-        """The level of each symbol, float32."""
+        """Returns the level of each symbol, float32."""
         return self.levels()[symbols]
 
     def middles_of(self, symbols: Int[np.ndarray, "*shape"], row=None) -> Float[np.ndarray, "*shape"]:
-        """The middle of each symbol's cell (`cell_middles`)."""
+        """Returns the middle of each symbol's cell (`cell_middles`)."""
         return self.cell_middles()[symbols]
 
     def coding_edges(self) -> Float[np.ndarray, "1 T"]:
-        """The inner edges of the bins in every row of the coding tables, float64, exactly."""
+        """Returns the inner edges of the bins in every row of the coding tables, float64, exactly."""
         if self.bin_edges == "thresholds":
             return self.thresholds[None] * UNIT
         return midpoints(self.doubled_levels())[None]
 
     def cell_middles(self) -> Float[np.ndarray, " levels"]:
-        """For each symbol a value amid those that have it (the function of this name)."""
+        """Returns the middle of every symbol's cell (see the function `cell_middles`)."""
         return cell_middles(self.thresholds * UNIT)
 
     def mixed_with(self, other: "FixedPointQuantizer", units: int) -> "FixedPointQuantizer":
-        """The quantizer `units`/256 of the way to another: linear in w and b, rounded down."""
+        """Returns the quantizer `units`/256 of the way to another: linear in w and b, rounded down."""
         return FixedPointQuantizer(
             mixed(self.spacings, other.spacings, units),
             mixed(self.thresholds, other.thresholds, units),
@@ -115,35 +115,35 @@ class FixedPointQuantizer:
         )
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], None]:
-        """The levels; rows are alike."""
+        """Returns the levels; all rows are alike."""
         return self.levels(), None
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
-        """Spacings and thresholds, and the centre where it is not 0."""
+        """Returns spacings and thresholds, and the centre if it is not 0."""
         arrays = {"spacings": self.spacings, "thresholds": self.thresholds}
         return {**arrays, "centre": np.array([self.centre])} if self.centre else arrays
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "FixedPointQuantizer":
-        """The inverse of `arrays`.
+        """Inverts `arrays`.
 
         Raises:
-          KeyError, LicError: the arrays are no quantizer.
+          KeyError, LicError: the arrays are not a valid quantizer.
         """
         centre = int(arrays["centre"][0]) if "centre" in arrays else 0
         return cls(arrays["spacings"], arrays["thresholds"], bin_edges, centre)
 
 
 def midpoints(doubled_levels: Int[np.ndarray, "*rows levels"]) -> Float[np.ndarray, "*rows T"]:
-    """Halfway between levels in units of 2⁻¹³, float64, exactly."""
+    """Returns the points halfway between levels given in units of 2⁻¹³, float64, exactly."""
     return (doubled_levels[..., 1:] + doubled_levels[..., :-1]) * (UNIT / 4)
 
 
 def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*rows levels"]:
-    """For each symbol a value amid those that have it, which keeps it though the thresholds move a little, float32.
+    """Returns a value inside each symbol's cell that keeps its symbol if the thresholds move a little, float32.
 
-    Halfway between the thresholds on either side; the outermost symbols have one, and a value half the neighbouring
-    cell beyond.
+    It lies halfway between the thresholds on either side. The outermost symbols have one threshold; their value lies
+    beyond it by half the neighbouring cell.
     """
     gaps = np.diff(edges, axis=-1) if edges.shape[-1] > 1 else np.full_like(edges, 2.0)
     below, above = edges[..., :1] - gaps[..., :1], edges[..., -1:] + gaps[..., -1:]
@@ -152,7 +152,7 @@ def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*row
 
 
 def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], units: int) -> Int[np.ndarray, "*shape"]:
-    """`units`/256 of the way from the first to the second, rounded down."""
+    """Returns the values `units`/256 of the way from the first to the second, rounded down."""
     return (first * (RATE_UNITS - units) + second * units) // RATE_UNITS
 
 
@@ -162,7 +162,7 @@ def to_fixed_point(
     bin_edges: str = BIN_EDGES[0],
     centre: float = 0.0,
 ) -> FixedPointQuantizer:
-    """Rounds a fitted quantizer to integers, keeping spacings positive and thresholds in order."""
+    """Rounds a fitted quantizer to integers; keeps spacings positive and thresholds in order."""
     spacing_units = np.maximum(in_units(spacings), 1)
     threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
@@ -171,11 +171,11 @@ def to_fixed_point(
 
 
 def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-    """Rounded to units of 2⁻¹²."""
+    """Rounds to units of 2⁻¹²."""
     return np.rint(np.asarray(values, np.float64) / UNIT).astype(np.int64)
 
 
 def at_rate(quantizers: Sequence[Quantizer], rate_units: int) -> Quantizer:
-    """The quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
+    """Returns the quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
     whole, part = divmod(rate_units, RATE_UNITS)
     return quantizers[whole] if part == 0 else quantizers[whole].mixed_with(quantizers[whole + 1], part)

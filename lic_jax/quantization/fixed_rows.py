@@ -1,6 +1,6 @@
-"""Quantizers that differ from row to row of the coding tables, as they are shipped and coded with: integers.
+"""Quantizers in integers that differ from row to row of the coding tables, for model files and for coding.
 
-`quantization.rows` fits them and says why; this is the receiver's side, NumPy only and the same on every machine.
+`quantization.rows` fits them and explains why. This is the receiver's side, NumPy only and the same on every machine.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from lic_jax.quantization.fixed_point import LIMIT, UNIT, FixedPointQuantizer, c
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FixedPointRows:
-    """A quantizer of an even number of components, opened in the middle by each row of the coding tables.
+    """A quantizer with an even number of components, opened in the middle by each row of the coding tables.
 
     In row r threshold b_i is b_i ± t_r and level c_k is c_k ± o_r: + above the middle, − below, the middle level stays.
 
     Attributes:
-      narrowest: what all rows open further, if by nothing.
+      narrowest: the quantizer that each row opens further, or by 0.
       dead_zones: t ≥ 0, int64 in units of 2⁻¹².
-      reconstructions: o ≥ 0, likewise.
+      reconstructions: o ≥ 0, int64 in units of 2⁻¹².
     """
 
     kind: ClassVar[str] = "rows"
@@ -38,7 +38,7 @@ class FixedPointRows:
                 f"a stored quantizer of {self._components} components has {len(self.dead_zones)} dead zones and "
                 f"{len(self.reconstructions)} reconstructions; the weights file is damaged"
             )
-        if any(np.any(of_rows < 0) or np.any(of_rows >= LIMIT // 4) for of_rows in offsets):
+        if any(np.any(values < 0) or np.any(values >= LIMIT // 4) for values in offsets):
             raise LicError("a stored quantizer's dead zones are out of bounds; the weights file is damaged")
         if max(np.abs(self.narrowest.thresholds).max(), np.sum(self.narrowest.spacings)) >= LIMIT // 2:
             raise LicError("a stored quantizer reaches beyond ±2¹⁰ steps; the weights file is damaged")
@@ -53,17 +53,17 @@ class FixedPointRows:
         return self.narrowest.symbol_count
 
     def row_levels(self) -> Float[np.ndarray, "rows levels"]:
-        """The levels of every row as float32, exactly."""
+        """Returns the levels of every row as float32, exactly."""
         return (self._doubled_levels() * (UNIT / 2)).astype(np.float32)
 
     def levels_of(
         self, symbols: Int[np.ndarray, "*shape"], row: Int[np.ndarray, "*shape"]
     ) -> Float[np.ndarray, "*shape"]:
-        """The level of each symbol in its row, float32."""
+        """Returns the level of each symbol in its row, float32."""
         return self._look_up(self.row_levels(), symbols, row)
 
     def symbols(self, values: Float[np.ndarray, "*shape"], row: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-        """#{i : v > b_i ± t} of each value, int32: the narrowest's of values moved inward by t."""
+        """Returns #{i : v > b_i ± t} of each value, int32: the narrowest's symbols of values moved inward by t."""
         above = self._components // 2
         middle = (self.narrowest.thresholds[above - 1] + self.narrowest.thresholds[above]) * (UNIT / 2)
         from_middle = np.asarray(values, np.float64) - middle
@@ -74,17 +74,17 @@ class FixedPointRows:
     def middles_of(
         self, symbols: Int[np.ndarray, "*shape"], row: Int[np.ndarray, "*shape"]
     ) -> Float[np.ndarray, "*shape"]:
-        """The middle of each symbol's cell in its row, as `FixedPointQuantizer.cell_middles` has it."""
+        """Returns the middle of each symbol's cell in its row (`fixed_point.cell_middles`)."""
         return self._look_up(cell_middles(self._thresholds() * UNIT), symbols, row)
 
     def coding_edges(self) -> Float[np.ndarray, "rows T"]:
-        """The inner edges of the bins in each row of the coding tables, float64, exactly."""
+        """Returns the inner edges of the bins in each row of the coding tables, float64, exactly."""
         if self.narrowest.bin_edges == "thresholds":
             return self._thresholds() * UNIT
         return midpoints(self._doubled_levels())
 
     def mixed_with(self, other: "FixedPointRows", units: int) -> "FixedPointRows":
-        """The quantizer `units`/256 of the way to another: linear in w, b, t and o, rounded down."""
+        """Returns the quantizer `units`/256 of the way to another: linear in w, b, t and o, rounded down."""
         return FixedPointRows(
             self.narrowest.mixed_with(other.narrowest, units),
             mixed(self.dead_zones, other.dead_zones, units),
@@ -93,15 +93,15 @@ class FixedPointRows:
 
     @property
     def bin_edges(self) -> str:
-        """As the narrowest has them."""
+        """The kind of bin edges, the narrowest's."""
         return self.narrowest.bin_edges
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], Float[np.ndarray, " rows"]]:
-        """The narrowest levels, and how far each row moves them outward."""
+        """Returns the narrowest levels, and how far each row moves them outward."""
         return self.narrowest.levels(), (self.reconstructions * UNIT).astype(np.float32)
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
-        """Those of the narrowest, and the offsets of each row."""
+        """Returns the narrowest's arrays, and the offsets of each row."""
         return {
             **self.narrowest.arrays(),
             "dead_zones": self.dead_zones,
@@ -110,16 +110,16 @@ class FixedPointRows:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], bin_edges: str) -> "FixedPointRows":
-        """The inverse of `arrays`.
+        """Inverts `arrays`.
 
         Raises:
-          KeyError, LicError: the arrays are no quantizer.
+          KeyError, LicError: the arrays are not a valid quantizer.
         """
         narrowest = FixedPointQuantizer.from_arrays(arrays, bin_edges)
         return cls(narrowest, arrays["dead_zones"], arrays["reconstructions"])
 
     def at_row(self, row: int) -> FixedPointQuantizer:
-        """A row's quantizer by itself."""
+        """Returns a row's quantizer by itself."""
         return _opened(self.narrowest, self.dead_zones[row], self.reconstructions[row])
 
     def _thresholds(self) -> Int[np.ndarray, "rows T"]:
@@ -137,10 +137,10 @@ def to_fixed_rows(
 ) -> FixedPointRows:
     """Rounds the offsets of fitted rows, which may be negative, to integers.
 
-    What all rows have in common goes to the quantizer, so that the offsets are 0 or more.
+    The part that all rows share goes to the quantizer, so that the offsets are 0 or more.
 
     Args:
-      quantizer: what the rows move thresholds and levels of.
+      quantizer: the quantizer whose thresholds and levels the rows move.
       dead_zones: how far outward each row moves the thresholds.
       reconstructions: how far outward each row moves the levels.
     """
@@ -155,12 +155,12 @@ def to_fixed_rows(
 
 
 def _sides(count: int) -> Int[np.ndarray, " count"]:
-    """−1 below the middle of so many things, 0 for the one in the middle, +1 above."""
+    """Returns −1 below the middle of `count` indexes, 0 at the middle, +1 above."""
     return np.sign(2 * np.arange(count) + 1 - count)
 
 
 def _opened(quantizer: FixedPointQuantizer, dead_zone: int, reconstruction: int) -> FixedPointQuantizer:
-    """A quantizer with thresholds and levels moved outward: the gap in the middle and the spacings beside it grow."""
+    """Moves a quantizer's thresholds and levels outward: the gap in the middle and the spacings beside it grow."""
     components = len(quantizer.thresholds)
     spacings = quantizer.spacings.copy()
     spacings[components // 2 - 1 : components // 2 + 1] += reconstruction

@@ -1,13 +1,13 @@
 """Sampling between the two levels beside a value: the relaxation of stochastic Gumbel annealing (SGA).
 
 Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression" (NeurIPS 2020), section 3.2, for any levels.
-Of a value at position p between the levels c_k (p = 0) and c_{k+1} (p = 1), the two have the logits −atanh(p)/τ and
-−atanh(1 − p)/τ. A Gumbel-softmax of two draws the weight of the upper one as a sigmoid of their difference and logistic
-noise, which is the difference of two Gumbel variables:
+For a value at position p between the levels c_k (p = 0) and c_{k+1} (p = 1), the two levels have the logits −atanh(p)/τ
+and −atanh(1 − p)/τ. A Gumbel-softmax of both draws the weight of the upper one. It is a sigmoid of the logits'
+difference plus logistic noise, which is the difference of two Gumbel variables:
 
     weight = sigmoid(((atanh(p) − atanh(1 − p))/τ + noise)/τ)
 
-For τ → 0 the weight is that of rounding to the nearest level.
+For τ → 0 the weight rounds to the nearest level.
 """
 
 import jax
@@ -17,30 +17,30 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from lic_jax.quantization.counting import count_below
 
 CLIP = 1e-5
-"""How near atanh's arguments come to 0 and 1."""
+"""How close atanh's arguments come to 0 and 1."""
 
 
 def level_below(levels: Float[Array, " levels"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; the nearest pair of levels for values beyond all of them."""
+    """Returns k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; for values beyond all levels, the outermost pair's k."""
     return count_below(levels[1:-1], values)
 
 
 def position_between(
     low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """p = (v − c_k)/(c_{k+1} − c_k) of levels c_k and c_{k+1}, between 1e-5 and 1 − 1e-5; differentiable."""
+    """Returns p = (v − c_k)/(c_{k+1} − c_k), between 1e-5 and 1 − 1e-5; differentiable."""
     return jnp.clip((values - low) / (high - low), CLIP, 1 - CLIP)
 
 
 def log_odds(position: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """atanh(p) − atanh(1 − p), with one logarithm: ½ ln(p (1 + p) / ((1 − p) (2 − p)))."""
+    """Computes atanh(p) − atanh(1 − p), with one logarithm: ½ ln(p (1 + p) / ((1 − p) (2 − p)))."""
     return jnp.log(position * (1 + position) / ((1 - position) * (2 - position))) / 2
 
 
 def upper_weight(
     noise: Float[Array, "*shape"], position: Float[Array, "*shape"], temperature: Float[Array, ""] | float
 ) -> Float[Array, "*shape"]:
-    """The Gumbel-softmax weight in [0, 1] of the upper level.
+    """Computes the Gumbel-softmax weight in [0, 1] of the upper level.
 
     Args:
       noise: standard logistic.
@@ -51,5 +51,5 @@ def upper_weight(
 
 
 def logistic_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """The difference of two standard Gumbel variables, in one draw, float32."""
+    """Draws the difference of two standard Gumbel variables, in one draw, float32."""
     return jax.random.logistic(key, shape, jnp.float32)

@@ -1,8 +1,8 @@
-"""What stands in for quantization while something learns, since a staircase has no gradient.
+"""Differentiable stand-ins for quantization in training, because a staircase has no gradient.
 
-Two moments need one. While an *anchor* is trained its quantizer is uniform, and a `StandIn` gives the values that the
-rate and the synthesis see. While *quantizers are fitted* the decisions between their levels are soft, and a
-`SoftDecision` gives the values and their bits. Both are functions that an objective takes as an argument.
+Two tasks need one. To train an *anchor*, whose quantizer is uniform, a `StandIn` gives the values that the rate and
+the synthesis see. To *fit quantizers* to a frozen anchor, a `SoftDecision` makes the decisions between levels soft
+and gives the values and their bits. Both are functions that an objective takes as an argument.
 """
 
 from collections.abc import Callable
@@ -23,28 +23,28 @@ MASS_MIN = 1e-9
 """The lower bound of every likelihood."""
 
 _WINDOW = 8
-"""Thresholds whose tanh is computed for each value: all that are not saturated where β · spacing is 3 or more."""
+"""Thresholds whose tanh is computed for each value: all unsaturated ones if β · spacing is 3 or more."""
 
 StandIn = Callable[[PRNGKeyArray, Array, Array | float], tuple[Array, Array]]
 """(key, values, step) → (values that the rate is estimated for, values that the synthesis sees)."""
 
 
 def bits(mass: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """−log₂ of a probability, bounded at 1e-9 (with a gradient that still pulls it up from there)."""
+    """Computes −log₂ of a probability, bounded at 1e-9 (with a gradient that still pulls it up from there)."""
     return -jnp.log2(lower_bound(mass, MASS_MIN))
 
 
 def mixed(
     key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """Noise for the rate, rounding with straight-through gradients for the synthesis (Minnen & Singh 2020)."""
+    """Adds noise for the rate, and rounds with straight-through gradients for the synthesis (Minnen & Singh 2020)."""
     return additive_noise(key, values, step), straight_through_round(values, step)
 
 
 def noise(
     key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """The same noise for both (Ballé et al. 2017)."""
+    """Adds the same noise for rate and synthesis (Ballé et al. 2017)."""
     noisy = additive_noise(key, values, step)
     return noisy, noisy
 
@@ -53,9 +53,9 @@ class Softened(NamedTuple):
     """Values after soft decisions.
 
     Attributes:
-      values: what the synthesis sees.
-      bits: what each costs.
-      gap: the mean distance |soft − hard| that annealing schedules look at.
+      values: the values that the synthesis sees.
+      bits: the bits of each value.
+      gap: the mean distance |soft − hard|, for annealing schedules.
     """
 
     values: Float[Array, "*shape"]
@@ -77,7 +77,7 @@ def expected(
     mass: Mass,
     edges: EdgeKind,
 ) -> Softened:
-    """Each value is one of the two symbols beside its nearest threshold; level and code length are the mean of both.
+    """Averages level and code length over the two symbols beside each value's nearest threshold.
 
     For β → ∞ these are the codec's own. The value is s_β, the soft staircase; the bits, unlike those of `staircase`,
     are the mean of code lengths that a codec can really write.
@@ -97,10 +97,10 @@ def staircase(
     mass: Mass,
     edges: EdgeKind,
 ) -> Softened:
-    """The paper's: the soft staircase's value v, and the mass of the bin around v (Presta et al. 2025).
+    """Relaxes as in the paper: the soft staircase's value v, and the mass of the bin around v (Presta et al. 2025).
 
-    The bin is `bins.soft_bins`, additive noise's where the quantizer is uniform; the kind of edges plays no part. Of
-    STanH it is the sum of tanh over the nearest thresholds, the others being saturated.
+    The bin is `bins.soft_bins`; for a uniform quantizer it is additive noise's. The kind of edges is ignored. For
+    STanH, v is the sum of tanh over the nearest thresholds, because the others are saturated.
     """
     del edges
     own = quantizer.quantizer

@@ -1,4 +1,4 @@
-"""What follows from thresholds and levels, for every fitted quantizer (`quantization.base.FittedQuantizer`)."""
+"""Functions of thresholds and levels, for every fitted quantizer (`quantization.base.FittedQuantizer`)."""
 
 from collections.abc import Callable
 
@@ -12,27 +12,51 @@ from lic_jax.quantization.fixed_point import FixedPointQuantizer, to_fixed_point
 
 
 def components_of(quantizer: FittedQuantizer) -> int:
-    """T, the number of thresholds; there is one level more."""
+    """Returns T, the number of thresholds; there is one level more."""
     return quantizer.thresholds.shape[-1]
 
 
 def symbols(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
+    """Returns k(v) = #{i : v > b_i}, in [0, T]: the integers that are coded."""
     return count_below(quantizer.thresholds, values)
+
+
+def dequantize(quantizer: FittedQuantizer, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns the level of each symbol."""
+    return quantizer.levels[symbols]
+
+
+def hard(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Applies the staircase: returns the level of each value's symbol."""
+    return dequantize(quantizer, symbols(quantizer, values))
+
+
+def nearest_threshold(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """Returns the index of the threshold nearest to each value, 0 to T − 1."""
+    return nearer_beside(quantizer.thresholds.__getitem__, components_of(quantizer), symbols(quantizer, values), values)
 
 
 def nearer_beside(
     threshold: Callable[[Array], Array], components: int, symbols: Int[Array, "*shape"], values: Float[Array, "*shape"]
 ) -> Int[Array, "*shape"]:
-    """The index of the nearer of the two thresholds beside each value, which has this symbol; midway the upper one."""
+    """Returns the index of the nearer of the two thresholds beside each value; midway, of the upper one."""
     if components == 1:
         return jnp.zeros_like(symbols)
     above = jnp.clip(symbols, 1, components - 1)
     return jnp.where(values - threshold(above - 1) < threshold(above) - values, above - 1, above)
 
 
+def soft(
+    quantizer: FittedQuantizer, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+) -> Float[Array, "*shape"]:
+    """Applies the soft staircase: the mean of the levels beside the nearest threshold, weighed by `upper_weight`."""
+    index = nearest_threshold(quantizer, values)
+    low, high = quantizer.levels[index], quantizer.levels[index + 1]
+    return low + quantizer.upper_weight(values, index, inverse_temperature) * (high - low)
+
+
 def in_fixed_point(quantizers: FittedQuantizer, bin_edges: str) -> tuple[FixedPointQuantizer, ...]:
-    """A stack of K staircases as integers."""
+    """Converts a stack of K staircases to integers."""
     pairs = zip(np.asarray(quantizers.levels), np.asarray(quantizers.thresholds), strict=True)
     return tuple(
         to_fixed_point(np.diff(levels), thresholds, bin_edges, centre_of(levels)) for levels, thresholds in pairs
@@ -40,5 +64,5 @@ def in_fixed_point(quantizers: FittedQuantizer, bin_edges: str) -> tuple[FixedPo
 
 
 def centre_of(levels: Float[np.ndarray, " levels"]) -> float:
-    """Halfway between the outermost levels: 0 for STanH, whose ends are as far from zero on both sides."""
+    """Returns the point halfway between the outermost levels: 0 for STanH, whose ends are equally far from zero."""
     return float(np.float64(levels[0]) + np.float64(levels[-1])) / 2

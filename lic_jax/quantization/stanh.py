@@ -4,7 +4,7 @@
     levels: c_0 = −½ Σ w,  c_k = c_{k−1} + w_k              (T components make T + 1 levels)
     hard:   symbol k(v) = #{i : v > b_i},  value c_{k(v)}    (the limit β → ∞)
 
-A quantizer is a pytree of arrays. Every function here is pure and works under jit, vmap and grad; a stack of K
+A quantizer is a pytree of arrays. Every function here is pure and works under jit, vmap and grad. A stack of K
 quantizers on a leading axis is K quantizers under vmap.
 """
 
@@ -18,14 +18,14 @@ from scipy.optimize import brentq
 from lic_jax.errors import LicError
 
 SMALLEST = 2.0**-12
-"""No spacing and no gap between thresholds is smaller: the unit that fitted quantizers are stored in."""
+"""The smallest spacing and gap between thresholds: the unit in which fitted quantizers are stored."""
 
 
 _STEEPEST = 10.0
-"""The most by which a stretched gap is wider than the one before it."""
+"""The largest ratio of a stretched gap to the one before it."""
 
 FAR = 1500.0
-"""Beyond every latent, and within the reach of stored quantizers."""
+"""A value beyond every latent, but within the reach of stored quantizers."""
 
 
 def _positive(free: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -33,7 +33,7 @@ def _positive(free: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def _free(positive: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The inverse of `_positive`."""
+    """Inverts `_positive`."""
     values = jnp.maximum(positive - SMALLEST, 1e-30)
     return values + jnp.log(-jnp.expm1(-values))
 
@@ -42,12 +42,12 @@ def _free(positive: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 class STanH:
     """The parameters of one quantizer, free to be any real numbers.
 
-    Spacings and the gaps between thresholds are 2⁻¹² plus the softplus of what is stored, so spacings stay positive
-    and thresholds increasing whatever an optimizer does.
+    Spacings and the gaps between thresholds are 2⁻¹² plus the softplus of the parameters. So spacings stay positive and
+    thresholds increasing, whatever an optimizer does.
 
     Attributes:
-      free_spacings: what the spacings w are the softplus of.
-      free_gaps: what the gaps b_{i+1} − b_i are the softplus of.
+      free_spacings: the parameters of the spacings w.
+      free_gaps: the parameters of the gaps b_{i+1} − b_i.
       middle: the threshold b_i in the middle, i = (T − 1) // 2.
     """
 
@@ -80,30 +80,30 @@ class STanH:
     @property
     @jax.jit
     def levels(self) -> Float[Array, "*stack levels"]:
-        """c_0 … c_T, the values that the quantizer puts out."""
+        """c_0 … c_T, the quantizer's output values."""
         return levels_of(self.spacings)
 
     @classmethod
     def start(cls, components: int, step: float, reach: float) -> "STanH":
-        """Uniform, its outer quarter stretched so that the thresholds reach ±`reach` (`uniform_with_tails`)."""
+        """Makes `uniform_with_tails`: uniform, its outer quarter stretched so that the thresholds reach ±`reach`."""
         return uniform_with_tails(components, step, reach)
 
     def upper_weight(
         self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
     ) -> Float[Array, "*shape"]:
-        """(1 + tanh(β (v − b_i)))/2: all other tanh are saturated at the inverse temperatures of a refit."""
+        """Returns (1 + tanh(β (v − b_i)))/2; all other tanh are saturated at the inverse temperatures of a refit."""
         return (1 + jnp.tanh(inverse_temperature * (values - self.thresholds[index]))) / 2
 
     def symmetric(self) -> "STanH":
-        """The quantizer that treats ±v alike (`symmetric`)."""
+        """Returns the quantizer that treats ±v alike (`symmetric`)."""
         return symmetric(self)
 
 
 def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack levels"]:
-    """c_k of spacings w: increasing, and symmetric about zero in its ends.
+    """Computes the levels c_k of spacings w: increasing, with both ends equally far from zero.
 
-    They are summed from the middle outward: a spacing that no value has ever met then has no gradient, where sums from
-    the end would leave it one of rounding errors, which Adam takes for a direction.
+    They are summed from the middle outward, so that a spacing that no value has met has no gradient. Sums from an end
+    would leave it a gradient of rounding errors, which Adam would follow.
     """
     middle = spacings.shape[-1] // 2
     above = jnp.cumsum(spacings[..., middle:], axis=-1)
@@ -113,19 +113,19 @@ def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack levels
 
 
 def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
-    """The quantizer with these spacings and thresholds; spacings and gaps between thresholds are at least 2⁻¹².
+    """Makes the quantizer with these spacings and thresholds; spacings and gaps between thresholds are at least 2⁻¹².
 
     Raises:
-      LicError: a spacing is smaller, or the thresholds do not increase by so much (checked outside of jit only).
+      LicError: a spacing or a gap is smaller (checked outside of jit only).
     """
     spacings, thresholds = jnp.asarray(spacings), jnp.asarray(thresholds)
-    for name, values, steps_of in (
+    for name, values, distances in (
         ("spacings", spacings, np.asarray),
         ("differences of thresholds", thresholds, np.diff),
     ):
-        if not isinstance(values, jax.core.Tracer) and not np.all(steps_of(values) >= SMALLEST * 0.999):
-            least = np.min(steps_of(values))
-            raise LicError(f"the {name} of a quantizer must be at least 2⁻¹², but one is {least:g}")
+        if not isinstance(values, jax.core.Tracer) and not np.all(distances(values) >= SMALLEST * 0.999):
+            least = np.min(distances(values))
+            raise LicError(f"the {name} of a quantizer go down to {least:g}; give 2⁻¹² or more")
     return _from_values(spacings, thresholds)
 
 
@@ -136,7 +136,7 @@ def _from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*
 
 
 def uniform(components: int, step: float = 1.0) -> STanH:
-    """The uniform quantizer with T + 1 levels, symmetric about zero: w = step, b_i = step · (i − (T + 1)/2).
+    """Makes the uniform quantizer with T + 1 levels, symmetric about zero: w = step, b_i = step · (i − (T + 1)/2).
 
     T even puts a level at zero (rounding); T odd puts a threshold there.
     """
@@ -147,10 +147,10 @@ def uniform(components: int, step: float = 1.0) -> STanH:
 
 
 def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
-    """The uniform quantizer, its outer quarter stretched by a constant ratio so that the thresholds reach ±`reach`.
+    """Makes a uniform quantizer, its outer quarter stretched by a constant ratio so that thresholds reach ±`reach`.
 
-    A fine step with few components ends before the largest latents do, and a saturated latent is a visible error. Where
-    the uniform quantizer reaches far enough, this is that quantizer.
+    With a fine step and few components, a uniform quantizer ends before the largest latents do, and a saturated latent
+    is a visible error. If the uniform quantizer reaches far enough, it is returned unchanged.
     """
     half = (components - 1) / 2
     if half * step >= reach:
@@ -168,9 +168,9 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
 
 @jax.jit
 def symmetric(quantizer: STanH) -> STanH:
-    """The quantizer that treats ±v alike: both sides are the mean of what they were, and the middle is zero.
+    """Makes the quantizer that treats ±v alike: averages both sides, and puts the middle at zero.
 
-    Both ends are as far from zero (c_0 = −½ Σ w, c_T = ½ Σ w), so without this the level in the middle, which most
+    Both ends are equally far from zero (c_0 = −½ Σ w, c_T = ½ Σ w). So without this, the middle level, which most
     values have, moves with every spacing.
     """
     mirrored = lambda values: (values + values[..., ::-1]) / 2
@@ -181,17 +181,17 @@ def symmetric(quantizer: STanH) -> STanH:
 
 
 def padded(quantizer: STanH, components: int) -> STanH:
-    """The same staircase with more components, beyond all latents: quantizers of several T in one stack.
+    """Adds components beyond all latents to a staircase, so that quantizers of several T fit in one stack.
 
-    As many are added on either side, and as low as they can be, so that no level in between moves by more than 2⁻¹²
-    for each.
+    Both sides get the same number, with the smallest spacings, so that no level in between moves by more than 2⁻¹² for
+    each.
 
     Args:
       quantizer: one quantizer or a stack.
-      components: as many as it shall have; the difference is even.
+      components: the wanted number; the difference is even.
 
     Raises:
-      LicError: it has more, or the difference is odd.
+      LicError: the quantizer has more components, or the difference is odd.
     """
     added, odd = divmod(components - quantizer.components, 2)
     if added < 0 or odd:
@@ -208,14 +208,14 @@ def padded(quantizer: STanH, components: int) -> STanH:
 
 
 def trimmed(quantizer: STanH, components: int) -> STanH:
-    """The inverse of `padded`."""
+    """Inverts `padded`."""
     added = (quantizer.components - components) // 2
     own = slice(added, added + components)
     return from_values(quantizer.spacings[..., own], quantizer.thresholds[..., own])
 
 
 def _beside(low: Array, values: Array, high: Array) -> Array:
-    """The three along the last axis; the outer two are the same for all of a stack."""
+    """Joins the three along the last axis; the outer two are the same for a whole stack."""
     parts = (jnp.broadcast_to(part, (*values.shape[:-1], part.shape[-1])) for part in (low, values, high))
     return jnp.concatenate(list(parts), axis=-1)
 
@@ -223,7 +223,7 @@ def _beside(low: Array, values: Array, high: Array) -> Array:
 def soft(
     quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
 ) -> Float[Array, "*shape"]:
-    """The differentiable quantizer s_β: a sum of hyperbolic tangents, all T of them for every value.
+    """Applies the differentiable quantizer s_β: a sum of hyperbolic tangents, all T of them for every value.
 
     `windowed.soft_windowed` is the same function for many components.
 

@@ -1,15 +1,15 @@
 """STanH at a cost that does not grow with its number of components.
 
 All but the nearest tanh of s_β(v) = Σ_i (w_i/2) · tanh(β (v − b_i)) are saturated: 1 − tanh 9 = 3e-8, half a unit in
-the last place of float32. So each value looks at a *window* of thresholds, those within 9/β of it, and takes the share
-of all others from a cumulative sum of the spacings. Which window that is stands in a table: the line is cut into equal
-cells, and the cell of a value, one division away, says where its window begins. Gradients in the quantizer are sums
-over the values that share a window, spread from there to the thresholds in it.
+the last place of float32. So each value computes the tanh of a *window* of thresholds, those within 9/β of it, and
+takes the share of all others from a cumulative sum of the spacings. A table holds the windows: the line is cut into
+equal cells, one division gives a value's cell, and the cell says where the window begins. Gradients in the quantizer
+are sums over the values that share a window, spread from there to the thresholds in it.
 
-The size of the window shapes the program, so it is a Python number, and the caller's: `window_of` gives it for a
-quantizer and the smallest β to come. It stays right while β grows and the thresholds stay; who lets β fall or fits
-the thresholds asks again between two compiled steps, or asks for a smaller β from the start. A window too small is no
-error but an approximation: the thresholds just outside of it are taken for saturated.
+The size of the window shapes the program, so it is a Python number that the caller gives: `window_of` computes it for a
+quantizer and the smallest β to come. It stays right while β grows and the thresholds stay. If β falls or the thresholds
+are fitted, compute it again between two compiled steps, or for a smaller β from the start. A window that is too small
+gives an approximation, not an error: it treats the thresholds just outside as saturated.
 """
 
 from functools import partial
@@ -24,23 +24,23 @@ from lic_jax.quantization.counting import look_up
 from lic_jax.quantization.stanh import STanH
 
 _SATURATION = 9.0
-"""tanh of more than this is taken for 1."""
+"""tanh of more than this counts as 1."""
 
 _CELLS = 4096
-"""Into how many cells the line is cut. A window is as wide as a cell more than it must be."""
+"""The number of cells of the line. A window is one cell wider than it must be."""
 
 _BINS = 4096
-"""Sums over all values are taken in about so many parts: few enough for the cache, and small ones, which float32 rounds
+"""Sums over all values are taken in about this many parts: few enough for the cache, and small, so that float32 rounds
 less."""
 
 
 def window_of(quantizer: STanH, inverse_temperature: float) -> int:
-    """How many thresholds `soft_windowed` must look at to be exact: the fewer, the harder the staircase.
+    """Computes how many thresholds `soft_windowed` needs to be exact: the harder the staircase, the fewer.
 
     Not for use under jit: a window's size shapes the program.
 
     Args:
-      quantizer: one quantizer or a stack, which then share the window.
+      quantizer: one quantizer, or a stack that shares the window.
       inverse_temperature: the smallest β > 0 that the window will be used with.
 
     Returns:
@@ -53,17 +53,18 @@ def window_of(quantizer: STanH, inverse_temperature: float) -> int:
 def soft_windowed(
     quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float, window: int
 ) -> Float[Array, "*shape"]:
-    """s_β, as `stanh.soft`, at a cost that does not grow with T.
+    """Computes s_β, like `stanh.soft`, at a cost that does not grow with T.
 
-    Value and gradients, in values, spacings, thresholds and β, are those of `stanh.soft` where `window` is at least
-    `window_of` at this β: to 1e-6 of the distance between the outermost levels, or of a gradient's largest entry.
-    Computed in float32, or float64 if values are; bfloat16 is rounded to at the end. For reverse-mode differentiation.
+    If `window` is at least `window_of` at this β, value and gradients, in values, spacings, thresholds and β, are those
+    of `stanh.soft`: to 1e-6 of the distance between the outermost levels, or of a gradient's largest entry. Computes in
+    float32, or in float64 for float64 values, and rounds to the values' type in the end. For reverse-mode
+    differentiation.
 
     Args:
       quantizer: one quantizer (not a stack).
       values: latents minus their mean, in units of the anchor's quantization step.
       inverse_temperature: β > 0.
-      window: thresholds looked at for each value, from 1 up; a Python number. From T on this is the plain sum.
+      window: thresholds whose tanh is computed for each value, a Python number from 1 up. From T on, all are.
 
     Returns:
       Values between the lowest and the highest level, of the type of `values`.
@@ -80,8 +81,8 @@ class _Cells(NamedTuple):
 
     Attributes:
       low: where the first cell begins.
-      width: of a cell.
-      begin, end: the thresholds in reach of a cell's values are those of index begin … end − 1.
+      width: the width of a cell.
+      begin, end: the thresholds in reach of a cell's values have the indexes begin … end − 1.
     """
 
     low: Float[Array, ""]
@@ -106,14 +107,14 @@ def _most_in_reach(thresholds: Float[Array, "K T"], inverse_temperature: Float[A
 
 
 class _Windows(NamedTuple):
-    """The tables that values look their windows up in.
+    """The tables of windows.
 
     Attributes:
-      low, width: of the cells.
+      low, width: the start of the first cell and the width of a cell.
       first: the index of the first threshold in the window of a cell.
       thresholds, half_spacings: b_i and w_i/2.
-      saturated: the share of all thresholds outside of the window that begins with each; the last windows would end
-        beyond b_T and have none.
+      saturated: for a window that begins at each threshold, the share of all thresholds outside it; windows that would
+        end beyond b_T have no entry.
     """
 
     low: Float[Array, ""]
@@ -125,10 +126,10 @@ class _Windows(NamedTuple):
 
 
 def _windows(thresholds, half_spacings, inverse_temperature, window: int) -> _Windows:
-    """Windows about the thresholds in reach of each cell.
+    """Makes the windows around the thresholds in reach of each cell.
 
-    XLA fuses what makes a table into every look-up, which would make it anew for every value. It does not fuse a sort:
-    so these tables, all in order, are sorted.
+    XLA fuses the computation of a table into every look-up, which would repeat it for every value. It does not fuse a
+    sort, so these tables are sorted, although all are in order already.
     """
     cells = _cells(thresholds, inverse_temperature)
     first = jnp.clip((cells.begin + cells.end - window) // 2, 0, len(thresholds) - window)
@@ -139,7 +140,7 @@ def _windows(thresholds, half_spacings, inverse_temperature, window: int) -> _Wi
 
 
 def _first_of(windows: _Windows, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """The index of the first threshold in each value's window."""
+    """Returns the index of the first threshold in each value's window."""
     cell = jnp.clip((values - windows.low) / windows.width, 0, _CELLS - 1).astype(jnp.int32)
     return look_up(windows.first, cell)
 
@@ -160,7 +161,7 @@ def _forward(window: int, *operands):
 
 
 def _backward(window: int, operands, cotangent):
-    """Sums over the values that share a window, and from there to the thresholds in it and on both sides of it."""
+    """Sums over the values that share a window, then spreads to the thresholds in it and on both sides of it."""
     thresholds, half_spacings, inverse_temperature, values = operands
     windows = _windows(thresholds, half_spacings, inverse_temperature, window)
     first = _first_of(windows, values)

@@ -1,8 +1,8 @@
-"""How an anchor is trained, as pure functions: stages, and a step as a function of settings and state.
+"""The training of an anchor as pure functions: its stages, and a step as a function of settings and state.
 
-First the prior alone learns on the frozen codec that the training begins from, the linear KLT or another anchor,
-which is cheap; then everything learns. The learning rate warms up, stays, and falls linearly over the last part
-("warm-up, stable, decay"): a training can be prolonged from any checkpoint before the fall.
+First the prior alone learns, which is cheap, on the frozen codec that the training begins from: the linear KLT or
+another anchor. Then everything learns. The learning rate warms up, stays, and falls linearly over the last part
+("warm-up, stable, decay"). So a training can be prolonged from any checkpoint before the fall.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from lic_jax.zoo.weights import flatten, load_weights
 
 
 class TrainingState(NamedTuple):
-    """A whole training at one moment; the photographs and the settings give the rest."""
+    """A training at one moment; with the photographs and the settings it determines all later steps."""
 
     step: Int[Array, ""]
     params: dict
@@ -55,7 +55,7 @@ MakeOptimizer = Callable[[AnchorSettings, int], optax.GradientTransformation]
 
 
 def default_optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransformation:
-    """Adam with clipped gradients; the learning rate warms up, stays, and falls linearly over the last part.
+    """Makes Adam with clipped gradients; the learning rate warms up, stays, and falls linearly over the last part.
 
     Linear transforms and shallow syntheses, whose weights are small, learn at a tenth.
     """
@@ -88,7 +88,7 @@ def default_optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTra
 
 @functools.lru_cache(maxsize=32)
 def training_stages(settings: AnchorSettings, make_optimizer: MakeOptimizer = default_optimizer) -> tuple[Stage, Stage]:
-    """The prior on the codec that the training begins from, then everything."""
+    """Returns the two stages: the prior on the codec that the training begins from, then everything."""
     whole = CodecModel(settings.model)
     frozen = whole if settings.start else CodecModel(dataclasses.replace(settings.model, analysis="linear"))
     first, last = settings.hyperprior_steps, settings.steps
@@ -106,9 +106,9 @@ def _select(params: dict, parts: tuple[str, ...]) -> dict:
 
 
 def begin_stage(stage: Stage, params: dict) -> TrainingState:
-    """The state at a stage's first step, on the device as a restored one is: what was compiled serves both.
+    """Makes the state at a stage's first step, placed like a restored state, so that one compiled program serves both.
 
-    The parameters are copied; the caller's stay its own.
+    The parameters are copied, so the caller keeps its own.
     """
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
     optimizer_state = stage.optimizer.init(_select(params, stage.trainable))
@@ -124,13 +124,13 @@ def training_step(
     relaxation: StandIn | None = None,
     distortion: Distortion | None = None,
 ) -> tuple[TrainingState, RateDistortion]:
-    """One step: a pure function of the state and a batch of uint8 crops.
+    """Takes one step: a pure function of the state and a batch of uint8 crops.
 
     Args:
-      settings, stage: of the training.
-      state: at this step.
+      settings, stage: the training's settings and its present stage.
+      state: the state before this step.
       pixels: uint8 [batch, height, width, 3], sides a multiple of 64.
-      relaxation, distortion: instead of those that the settings name.
+      relaxation, distortion: replace those that the settings name.
     """
     key = jax.random.fold_in(jax.random.key(settings.seed, impl=NOISE), state.step)
 
@@ -159,12 +159,12 @@ take_step = jax.jit(training_step, static_argnums=(0, 1), static_argnames=("rela
 
 
 def started_from(params: dict, path: Path) -> dict:
-    """Parameters with an anchor's in their place; its prior's as far as it has them.
+    """Replaces parameters by an anchor's; parts of the prior that do not fit keep the given values.
 
-    A codec's hyper synthesis in integers comes as the floats that those stand for.
+    A codec's hyper synthesis in integers is converted to the floats that the integers stand for.
 
     Raises:
-      LicError: not an anchor, or one of another analysis or synthesis.
+      LicError: the file is not an anchor, or its analysis or synthesis is another.
     """
     tree, metadata = load_weights(path)
     anchor = tree.get("params", tree)
@@ -177,7 +177,7 @@ def started_from(params: dict, path: Path) -> dict:
     }
     for part in params:
         if not fits[part] and part in ("analysis", "synthesis"):
-            raise LicError(f"{path} has another {part} than the model to train; give it the same, or another --start")
+            raise LicError(f"{path} has another {part} than the model to train; give the same model or another --start")
     return {part: jax.tree.map(jnp.float32, anchor[part]) if fits[part] else params[part] for part in params}
 
 
@@ -190,7 +190,7 @@ def validate(
     relaxation: StandIn | None = None,
     distortion: Distortion | None = None,
 ) -> RateDistortion:
-    """The objective at step 1, with the same noise at every call."""
+    """Computes the objective at quantization step 1, with the same noise at every call."""
     return anchor_objective(
         model,
         params,

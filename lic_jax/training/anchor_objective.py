@@ -1,4 +1,4 @@
-"""The objective of an anchor: bpp + λ · distortion with a uniform quantizer, whose step varies from image to image."""
+"""The training objective of an anchor: bpp + λ · distortion with a uniform quantizer of a random step per image."""
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +21,19 @@ def anchor_objective(
     middle_step: float = 1.0,
     distortion: Distortion = mse,
 ) -> RateDistortion:
-    """The training objective of an anchor, mean over the batch.
+    """Computes the training objective of an anchor, averaged over the batch.
 
     Args:
       model, params: the anchor.
       pixels: crops.
-      key: of noise and steps.
+      key: the random key of noise and steps.
       rd_lambda: λ at quantization step 1.
       step_range: every image draws its step s log-uniformly from [1/step_range, step_range] and is weighed with
-        λ/s², the λ for which s is optimal at high rate. The transforms then serve a range of rates, which refitting
-        their quantizers asks of them. 1 trains at λ alone.
-      relaxation: what stands in for rounding (`quantization.relaxation`).
-      middle_step: what all steps are multiplied by.
-      distortion: what λ weighs.
+        λ/s², the λ for which s is optimal at high rate. So the transforms learn to serve a range of rates, as refitted
+        quantizers need. 1 trains at λ alone.
+      relaxation: the stand-in for rounding (`quantization.relaxation`).
+      middle_step: a factor on all steps.
+      distortion: the distortion that λ weighs.
     """
     noise_key, hyper_noise_key, step_key = jax.random.split(key, 3)
     image = to_network_domain(pixels)

@@ -1,4 +1,4 @@
-"""Training state on disk, by orbax: the newest whole state survives whatever kills the training."""
+"""Training state on disk, by orbax: the newest whole state survives if the training is killed."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +10,7 @@ from lic_jax.errors import LicError
 
 ORBAX = version("orbax-checkpoint")
 SUPPORTED = tuple(map(int, ORBAX.split(".")[:2])) >= (0, 11)
-"""Older versions install beside the oldest JAX, but cannot write a training's state there."""
+"""Older versions install with the oldest JAX, but cannot write a training's state there."""
 
 
 def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
@@ -20,7 +20,7 @@ def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
       LicError: the installed orbax is too old.
     """
     if not SUPPORTED:
-        raise LicError(f"a training needs orbax-checkpoint 0.11 or newer, here is {ORBAX}; upgrade it")
+        raise LicError(f"orbax-checkpoint {ORBAX} is too old for a training; upgrade it to 0.11 or newer")
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
     return ocp.CheckpointManager(Path(folder).absolute(), options=options)
 

@@ -1,4 +1,4 @@
-"""A rate–distortion curve: quantizers for several λ fitted to images, and what they reach."""
+"""Fits a rate–distortion curve: quantizers for several λ, and the rate and quality that they reach."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ from lic_jax.training.settings import LAMBDAS, RefitSettings
 
 
 class RateDistortionCurve(NamedTuple):
-    """K fitted pairs of quantizers and what they reach on images held out from the fit (rates estimated)."""
+    """K fitted pairs of quantizers, and their estimated rate and PSNR on images held out from the fit."""
 
     lambdas: tuple[float, ...]
     quantizers: Quantizers
@@ -47,15 +47,15 @@ def fit_rate_distortion_curve(
       model, params: the anchor; its weights do not change.
       images: photographs or crops of one size, sides a multiple of 64.
       lambdas: the trade-offs; they do not decrease.
-      held_out: images to measure on; if None, every fifth of `images`, which are then not fitted to.
+      held_out: images to measure on; if None, every fifth of `images`, which the fit then leaves out.
       anchor_lambda: the λ that the anchor was trained for.
       batch_size: images a step, drawn at random.
-      settings: everything else about the fit (its `lambdas` are passed over); the defaults if None.
-      seed: of the drawing.
+      settings: everything else about the fit (its `lambdas` are ignored); the defaults if None.
+      seed: the seed of the drawing.
       arguments: optimizer, relaxation or distortion of `refit`.
 
     Returns:
-      The stacked quantizers and their estimated rate and PSNR over the images held out, hard decisions.
+      The stacked quantizers, and their estimated rate and PSNR over the images held out, with hard decisions.
 
     Raises:
       LicError: there are too few images to hold one out.
@@ -63,7 +63,7 @@ def fit_rate_distortion_curve(
     settings = dataclasses.replace(settings or RefitSettings(), lambdas=tuple(lambdas))
     if held_out is None:
         if len(images) < 2:
-            raise LicError(f"{len(images)} image is too few to hold one out; give more, or held_out")
+            raise LicError(f"images holds {len(images)}, too few to hold one out; give 2 or more, or held_out")
         is_held_out = np.arange(len(images)) % 5 == min(4, len(images) - 1)
         images, held_out = images[~is_held_out], images[is_held_out]
     rng = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def fit_rate_distortion_curve(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: Array, pixels: Array):
-    """K (bpp, mean squared error) of one batch with hard decisions."""
+    """Measures K (bpp, mean squared error) on one batch with hard decisions."""
     image, latent, hyper_latent = encode(model, params, pixels)
     results = jax.vmap(
         lambda pair, rd_lambda: hard_objective(model, params, pair, image, latent, hyper_latent, rd_lambda)
@@ -86,7 +86,7 @@ def _measure(model: CodecModel, params: dict, quantizers: Quantizers, lambdas: A
 def evaluate_quantizers(
     model: CodecModel, params: dict, quantizers: Quantizers, images, lambdas: Sequence[float], batch_size: int
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """Mean estimated bpp and mean squared error (0–255) of K stacked pairs over images of one size, hard decisions."""
+    """Measures mean estimated bpp and mean squared error (0–255) of K stacked pairs on images of one size."""
     batches = np.array_split(images, -(-len(images) // batch_size))
     weights = [len(batch) for batch in batches]
     measured = [_measure(model, params, quantizers, jnp.asarray(lambdas), batch) for batch in batches]

@@ -1,7 +1,7 @@
-"""Photographs in a folder → batches of random crops, by grain.
+"""Makes batches of random crops from a folder of photographs, by grain.
 
-The pipeline is random-access: batch i is a function of (folder, seed, i) alone, so a training that resumes at step i
-sees exactly what it would have seen.
+The pipeline is random-access: batch i is a function of (folder, seed, i) alone. So a training that resumes at step i
+sees exactly the same batches as one without a break.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from lic_jax.io.images import image_paths, read_image
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhotographFolder:
-    """The readable photographs of a folder, decoded, and the names of those left out with the reason."""
+    """The decoded photographs of a folder, and the names of skipped files with the reason."""
 
     names: tuple[str, ...]
     photographs: tuple[UInt8[np.ndarray, "height width 3"], ...]
@@ -38,10 +38,10 @@ def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
 
     Args:
       paths: image files.
-      smallest_side: images with a shorter side than this are skipped, as are those that cannot be read as 8-bit RGB.
+      smallest_side: images with a shorter side are skipped, like images that cannot be read as 8-bit RGB.
 
     Raises:
-      LicError: nothing was left.
+      LicError: no photograph is left.
     """
     names, photographs, skipped = [], [], []
     for path in paths:
@@ -56,20 +56,20 @@ def load_photographs(paths: list[Path], smallest_side: int) -> PhotographFolder:
         names.append(path.name)
         photographs.append(pixels)
     if not paths:
-        raise LicError("there are no photographs to load; give a folder of more images")
+        raise LicError("there are no photographs to load; give a folder with more images")
     if not photographs:
         name, reason = skipped[0]
-        raise LicError(f"none of {len(paths)} images can be used; the first, {name}, {reason}")
+        raise LicError(f"none of the {len(paths)} images can be used ({name}: {reason}); give other photographs")
     return PhotographFolder(tuple(names), tuple(photographs), tuple(skipped))
 
 
 def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[PhotographFolder, PhotographFolder]:
-    """The photographs of a folder, (to train on, held out); those left out are counted and named on the terminal.
+    """Loads a folder's photographs: (to train on, held out). Skipped files are counted and named on the terminal.
 
-    A folder whose held-out part is empty or unusable is validated on the photographs that it trains on.
+    If the held-out part is empty or unusable, validation uses the training photographs.
 
     Raises:
-      LicError: no such folder, or nothing in it to train on.
+      LicError: no such folder, or no photograph in it to train on.
     """
     training_paths, held_out_paths = split_held_out(image_paths(folder), held_out)
     training = load_photographs(training_paths, smallest_side)
@@ -78,7 +78,7 @@ def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[Phot
         validation = load_photographs(held_out_paths, smallest_side)
         skipped += validation.skipped
     except LicError as error:
-        tqdm.write(f"no photographs held out ({error}); validating on those to train on")
+        tqdm.write(f"no photographs held out ({error}); validating on the training photographs")
         validation = training
     for name, reason in skipped:
         tqdm.write(f"skipped {name}: {reason}")
@@ -87,7 +87,7 @@ def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[Phot
 
 
 def split_held_out(paths: list[Path], fraction: float) -> tuple[list[Path], list[Path]]:
-    """Splits files into (training, held out) by a hash of the name: adding files moves none of the others."""
+    """Splits files into (training, held out) by a hash of the name, so that new files move none of the others."""
 
     def position(path: Path) -> float:
         return int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4]) / 2**32
@@ -99,10 +99,10 @@ def split_held_out(paths: list[Path], fraction: float) -> tuple[list[Path], list
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(grain.transforms.RandomMap):
-    """A random square of a photograph at a random smaller scale, mirrored half of the time.
+    """Cuts a random square of a photograph at a random smaller scale, mirrored half of the time.
 
-    Downscaling is log-uniform in [min_scale, 1] as far as the photograph is large enough. It makes more sizes of every
-    texture and hides the blocks that the photographs' own JPEG compression left.
+    The scale is log-uniform in [min_scale, 1], as far as the photograph is large enough. Downscaling shows textures at
+    more sizes and hides the blocks of the photographs' own JPEG compression.
     """
 
     size: int
@@ -124,7 +124,7 @@ class RandomCrop(grain.transforms.RandomMap):
 def crop_batches(
     photographs: PhotographFolder, crop_size: int, batch_size: int, seed: int, start: int = 0, min_scale: float = 0.5
 ):
-    """An endless iterator over batches uint8 [batch, crop, crop, 3], from batch `start` on."""
+    """Returns an endless iterator over batches uint8 [batch, crop, crop, 3], from batch `start` on."""
     dataset = (
         grain.MapDataset.source(photographs)
         .seed(seed)
@@ -140,7 +140,7 @@ def crop_batches(
 def fixed_crops(
     photographs: PhotographFolder, crop_size: int, count: int, seed: int
 ) -> UInt8[np.ndarray, "count size size 3"]:
-    """A fixed set of crops at full scale, for validation: crop i is of photograph i mod len."""
+    """Cuts a fixed set of crops at full scale, for validation: crop i is from photograph i mod len."""
     rng = np.random.default_rng(seed)
     crops = []
     for index in range(count):

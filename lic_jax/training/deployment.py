@@ -1,4 +1,4 @@
-"""From an anchor to the model that a codec loads: integers for the receiver, fitted quantizers, one file."""
+"""Turns an anchor into the model that a codec loads: integers for the receiver, fitted quantizers, one file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,20 +30,20 @@ _offsets_of_stack = jax.jit(jax.vmap(offsets))
 
 
 def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[IntegerQuantizer, ...], tuple[IntegerQuantizer, ...]]:
-    """A stack of K fitted pairs as the integers that a codec uses: (of the latent, of the hyper latent)."""
+    """Converts a stack of K fitted pairs to a codec's integers: (the latent's quantizers, the hyper latent's)."""
     latent, hyper_latent = (
         staircase.in_fixed_point(stack, quantizers.bin_edges) for stack in (quantizers.latent, quantizers.hyper_latent)
     )
     if quantizers.widening is None:
         return latent, hyper_latent
-    of_rows = _offsets_of_stack(quantizers.latent, quantizers.widening)
-    return tuple(map(to_fixed_rows, latent, *map(np.asarray, of_rows))), hyper_latent
+    row_offsets = _offsets_of_stack(quantizers.latent, quantizers.widening)
+    return tuple(map(to_fixed_rows, latent, *map(np.asarray, row_offsets))), hyper_latent
 
 
 def in_integers(
     config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
 ) -> tuple[ModelConfig, dict]:
-    """An anchor with its hyper synthesis in exact integers, calibrated on crops."""
+    """Converts an anchor's hyper synthesis to exact integers, calibrated on crops: (configuration, parameters)."""
     model = CodecModel(config)
     batches = np.array_split(crops, -(-len(crops) // batch_size))
     hyper_latents = np.concatenate([np.rint(np.asarray(encode(model, params, batch)[2])) for batch in batches])
@@ -57,11 +57,11 @@ def refit_anchor(
     """Fits quantizers to an anchor's weights on a folder of photographs and writes the codec's model.
 
     Args:
-      anchor: weights written by a training, rounded to stored precision first; or a codec's model, whose own quantizers
-        are left aside.
+      anchor: weights written by a training, which are first rounded to stored precision; or a codec's model, whose own
+        quantizers are ignored.
       images: the folder that the anchor was trained on, or another.
       out: the file to write.
-      held_out_fraction: of the photographs, kept to report on; the same ones that the training kept.
+      held_out_fraction: the fraction of photographs to report on; the training held out the same ones.
 
     Returns:
       A table of estimated rate and PSNR on the photographs held out, and of the gain over uniform quantizers.
@@ -70,7 +70,7 @@ def refit_anchor(
       LicError: the anchor or the folder cannot be used.
     """
     if len(set(settings.lambdas)) < len(settings.lambdas):
-        raise LicError(f"lambdas {settings.lambdas} repeat; a model has one pair of quantizers for each λ")
+        raise LicError(f"lambdas {settings.lambdas} repeat; give each λ once")
     tree, _ = load_weights(shipped.path_of(anchor))
     config, anchor_lambda = shipped.config_of(anchor), shipped.rd_lambda_of(anchor)
     params = in_stored_precision(tree.get("params", tree))
@@ -93,7 +93,7 @@ def refit_anchor(
 
 
 def _comparison(lambdas: Sequence[float], start: tuple, fitted: tuple) -> str:
-    """A table of (bpp, mean squared error) of fitted quantizers and what they gain over those they started as."""
+    """Formats (bpp, mean squared error) of fitted quantizers as a table, with the gain over their uniform start."""
     start_objective, objective = (bpp + np.asarray(lambdas) * mse for bpp, mse in (start, fitted))
     gain = 100 * (objective / start_objective - 1)
     lines = ["rate         λ     bpp  PSNR dB  objective  against uniform"]

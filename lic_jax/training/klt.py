@@ -1,8 +1,8 @@
-"""The KLT start: a codec's linear transforms initialized to the best block transform of the training photographs.
+"""The KLT start: a codec's linear transforms begin as the best block transform of the training photographs.
 
-A model that starts as a good classical transform codec spends its first hour on what the classics cannot do. The
-analysis starts as Vᵀ/Δ and the synthesis as V·Δ, where V holds the first principal axes of 16×16×3 patches and Δ is the
-step of a uniform quantizer that is optimal at high rate for λ.
+The model starts as a good classical transform codec, so its first hour goes into learning more than that. The analysis
+starts as Vᵀ/Δ and the synthesis as V·Δ. V holds the first principal axes of 16×16×3 patches (the Karhunen–Loève
+transform), and Δ is the step of a uniform quantizer that is optimal at high rate for λ.
 """
 
 import math
@@ -20,14 +20,14 @@ from lic_jax.transforms.phases import first_tap
 PATCH = LATENT_STRIDE
 
 _NARROWEST = 0.11
-"""No factorized density starts with a smaller spread, in quantization steps: the scale table's smallest."""
+"""The smallest spread that a factorized density starts with, in quantization steps: the scale table's smallest."""
 
 
 def optimal_step(rd_lambda: float) -> float:
-    """Δ = sqrt(18/(λ ln 2))/255, in the network's domain.
+    """Returns the quantization step that is optimal at high rate, Δ = sqrt(18/(λ ln 2))/255, in the network's domain.
 
-    At high rate the rate of a uniform quantizer is h − log₂ Δ and its distortion Δ²/12: over the latents of 3 colour
-    samples a pixel, bpp + λ·255²·MSE is smallest there.
+    At high rate, a uniform quantizer has the rate h − log₂ Δ and the distortion Δ²/12. With 3 latents a pixel, one for
+    each colour sample, this Δ minimizes bpp + λ·255²·MSE.
     """
     return math.sqrt(18 / (rd_lambda * math.log(2))) / 255
 
@@ -35,7 +35,7 @@ def optimal_step(rd_lambda: float) -> float:
 def principal_axes(
     photographs: list[UInt8[np.ndarray, "height width 3"]], count: int, seed: int, patches_per_photograph: int = 100
 ) -> tuple[Float[np.ndarray, "768 count"], Float[np.ndarray, " count"]]:
-    """The principal axes of random patches, strongest first, and the root mean square along each."""
+    """Computes the principal axes of random patches, strongest first, and the root mean square along each."""
     rng = np.random.default_rng(seed)
     moment, total = np.zeros((PATCH * PATCH * 3,) * 2), 0
     for photograph in photographs:
@@ -55,7 +55,7 @@ def principal_axes(
 
 
 def _centre(kernel_size: int, stride: int) -> slice:
-    """The taps of a transposed convolution that land on an input position's own block."""
+    """Returns the taps of a transposed convolution that land on an input position's own block."""
     first = first_tap(kernel_size, stride)
     return slice(first, first + stride)
 
@@ -68,9 +68,9 @@ def _jpeg_like_kernel(basis: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def _two_layer_kernels(basis: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first layer makes 2×2 pixel blocks as 12 channels, the last one puts them in place.
+    """Makes the two kernels: the first layer makes 2×2 pixel blocks as 12 channels, the last puts them in place.
 
-    Hidden channels beyond 12 start with their random first layer, scaled down to the basis, and no say in the image.
+    Hidden channels beyond 12 start with their random first layer, scaled down to the basis, and do not reach the image.
     """
     half, latent = PATCH // 2, basis.shape[-1]
     blocks = basis.reshape(half, 2, half, 2, 3, latent).transpose(0, 2, 1, 3, 4, 5).reshape(half, half, 12, latent)
@@ -88,10 +88,10 @@ def _two_layer_kernels(basis: np.ndarray, first: np.ndarray, last: np.ndarray) -
 
 
 def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: float, seed: int) -> dict:
-    """`params` with the linear parts set to the KLT start.
+    """Returns `params` with the linear parts set to the KLT start.
 
-    That is the analysis' block transform where there is one, the synthesis where it is shallow, and the scale bias of
-    the hyper synthesis or the spread of the factorized prior. What is deep keeps its random start.
+    The parts are the analysis' block transform if it has one, a shallow synthesis, and the scale bias of the hyper
+    synthesis or the spread of the factorized prior. Deep parts keep their random start.
 
     Raises:
       LicError: the synthesis has fewer than 12 hidden channels and so cannot hold the block transform.
@@ -111,13 +111,13 @@ def klt_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: f
 
 
 def prior_start(params: dict, config: ModelConfig, photographs: list, rd_lambda: float, seed: int) -> dict:
-    """The prior's share of `klt_start`, for a training whose transforms come from elsewhere."""
+    """Sets only the prior to the KLT start, for a training whose transforms come from another anchor."""
     _, spread = principal_axes(photographs, config.latent_channels, seed)
     return _prior_start(params, config, spread / optimal_step(rd_lambda))
 
 
 def _prior_start(params: dict, config: ModelConfig, spread: np.ndarray) -> dict:
-    """A copy whose prior expects latents of this spread."""
+    """Returns a copy whose prior expects latents of this spread."""
     params = {part: _copy(tree) for part, tree in params.items()}
     if config.has_hyper_latent:
         _start_scales(params["hyper_synthesis"], config, spread)
@@ -132,7 +132,7 @@ def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) ->
         return
     if config.synthesis_channels[0] < 12:
         raise LicError(
-            f"synthesis_channels {config.synthesis_channels[0]} is too few for the KLT start; use 12 or more"
+            f"synthesis_channels {config.synthesis_channels[0]} are too few for the KLT start; use 12 or more"
         )
     first, last = _two_layer_kernels(basis, synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"])
     synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"] = first, last
@@ -156,8 +156,8 @@ def _start_scales(hyper_synthesis: dict, config: ModelConfig, spread: np.ndarray
 def _start_densities(prior: dict, spread: np.ndarray) -> None:
     """Stretches each channel's density to its spread.
 
-    The densities start as logistic ones, F(v) = sigmoid(v/s), with s the prior's initial scale; s √(π²/3) is a logistic
-    density's standard deviation. The first layer's weights are the softplus of what is stored.
+    The densities start as logistic ones, F(v) = sigmoid(v/s), with s the prior's initial scale; their standard
+    deviation is s √(π²/3). The first layer's weights are the softplus of the stored values.
     """
     stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
     weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]

@@ -1,4 +1,7 @@
-"""The anchor's training loop: photographs in, checkpoints, a log and weights out, resumable at any moment."""
+"""The anchor's training loop: photographs in; checkpoints, a log and weights out; resumable at any moment.
+
+The anchor is the trained model, whose weights are frozen afterwards; a refit then fits quantizers to it.
+"""
 
 import csv
 import dataclasses
@@ -54,13 +57,13 @@ class LogRow(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What a training sees.
+    """The data of a training.
 
     Attributes:
-      batches: a step → the batches from that step on, uint8 [batch, height, width, 3] with sides a multiple of 64; a
-        training that resumes sees what it would have seen if this depends on the step alone.
+      batches: a step → the batches from that step on, uint8 [batch, height, width, 3] with sides a multiple of 64. If
+        this depends on the step alone, a resumed training sees the same batches as one without a break.
       held_out: crops to validate on, uint8 [count, height, width, 3].
-      photographs: to take the KLT start from, as many images of any sizes.
+      photographs: images of any sizes, for the KLT start.
     """
 
     batches: Callable[[int], Iterable[np.ndarray]]
@@ -68,8 +71,8 @@ class Data(NamedTuple):
     photographs: Sequence[UInt8[np.ndarray, "height width 3"]]
 
 
-def of_folder(settings: AnchorSettings, images: Path) -> Data:
-    """A folder of photographs, a part of them held out. Unusable files are named on the terminal and skipped.
+def load_data(settings: AnchorSettings, images: Path) -> Data:
+    """Loads a folder of photographs and holds a part of them out. Names unusable files on the terminal and skips them.
 
     Raises:
       LicError: the folder has no usable photographs.
@@ -89,16 +92,16 @@ def train_anchor(
     relaxation: StandIn | None = None,
     distortion: Distortion | None = None,
 ) -> dict:
-    """Trains an anchor, going on from the last checkpoint in `out` if there is one.
+    """Trains an anchor; continues from the last checkpoint in `out` if there is one.
 
     Writes `out/checkpoints/`, `out/log.csv`, `out/settings.json` and `out/anchor.safetensors`, the newest weights.
 
     Args:
       settings: what to train and how.
-      images: a folder of photographs, or data of one's own.
-      out: a folder; made if need be.
-      make_optimizer: (settings, steps) → the optimizer of a stage of so many steps.
-      relaxation, distortion: instead of those that the settings name; the log names them.
+      images: a folder of photographs, or your own `Data`.
+      out: a folder; made if it is missing.
+      make_optimizer: (settings, steps) → the optimizer of a stage of that many steps.
+      relaxation, distortion: replace those that the settings name; the log names them.
 
     Returns:
       The trained parameters.
@@ -106,7 +109,7 @@ def train_anchor(
     Raises:
       LicError: the folder has no usable photographs, or `out` holds a training with other settings.
     """
-    seen = images if isinstance(images, Data) else of_folder(settings, images)
+    seen = images if isinstance(images, Data) else load_data(settings, images)
     out = Path(out)
     make_folder(out)
     manager = checkpoint.open_checkpoints(out / "checkpoints")
@@ -114,7 +117,7 @@ def train_anchor(
     step = manager.latest_step() or 0
     params = initialize(settings.model, jax.random.key(settings.seed))
     if step > settings.steps:
-        raise LicError(f"{out} holds a training of {step} steps, more than {settings.steps}; raise --steps")
+        raise LicError(f"{out} holds a training of {step} steps, more than --steps {settings.steps}; raise --steps")
     _check_settings(out / "settings.json", settings)
     if step:
         stage = next(stage for stage in stages if step <= stage.last_step)
@@ -173,7 +176,7 @@ def _run_stage(settings, stage: Stage, state, batches, held_out, loss, keep, log
 
 
 class TrainingLog:
-    """A CSV with a row a validation. Reopened at a step, it forgets the rows after it: they will be written again."""
+    """A CSV with a row for each validation. Reopened at a step, it drops later rows, which will be written again."""
 
     def __init__(self, path: Path, step: int, distortion: str = "mse"):
         self._columns = LogRow._fields
@@ -195,9 +198,11 @@ class TrainingLog:
         self._path = path
 
     def minutes(self) -> float:
+        """Returns the minutes of training so far, earlier runs included."""
         return self.minutes_before + (time.monotonic() - self._started) / 60
 
     def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
+        """Writes a row: the averages since the last one, and the validation."""
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
         if self._columns != LogRow._fields:
@@ -207,15 +212,15 @@ class TrainingLog:
 
 
 def _check_settings(path: Path, settings: AnchorSettings) -> None:
-    """Writes the settings beside the checkpoints, or refuses to go on with others.
+    """Writes the settings beside the checkpoints, or refuses to continue with others.
 
-    What shapes the time to come alone may change: the number of steps and when the learning rate begins to fall.
+    Settings that shape only future steps may change: the number of steps, and when the learning rate begins to fall.
     """
     asked = json.loads(json.dumps(dataclasses.asdict(settings)))
     if path.exists():
         unchanged = {field.name: field.default for field in dataclasses.fields(AnchorSettings) if field.name != "model"}
         try:
-            found = {**unchanged, **json.loads(read_bytes(path))}  # written before a field existed
+            found = {**unchanged, **json.loads(read_bytes(path))}  # older files lack newer fields
             found["model"] = json.loads(ModelConfig(**found["model"]).to_json())
         except (KeyError, TypeError, ValueError) as error:
             raise LicError(f"{path} is damaged ({error}); restore it, or give another --out") from error

@@ -1,6 +1,6 @@
-"""Refitting: K quantizers for K values of λ against one frozen anchor, in one go.
+"""Refitting: fits K quantizers for K values of λ to one frozen anchor (the trained model), all at once.
 
-Only the quantizers of y and z change. Their parameters are stacked on a leading axis and fitted together; the analysis
+Only the quantizers of y and z change. Their parameters are stacked on a leading axis and fitted together. The analysis
 does not depend on them and runs once per batch.
 """
 
@@ -32,16 +32,16 @@ from lic_jax.training.refit_objective import Quantizers, soft_objective
 from lic_jax.training.settings import RefitSettings
 
 _DECIDED = 1e6
-"""A β at which nothing is soft."""
+"""A β so large that soft decisions equal hard ones."""
 
 
 def start_steps(lambdas: Sequence[float], anchor_lambda: float) -> Float[np.ndarray, " K"]:
-    """The uniform step for each λ: at high rate λ·step² is the same at every optimum."""
+    """Returns the uniform step for each λ: at high rate, λ·step² is the same at every optimum."""
     return np.sqrt(anchor_lambda / np.asarray(lambdas))
 
 
 def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda: float) -> Quantizers:
-    """A stack of K pairs: the latent's of the settings' kind, with the step of each λ; the hyper latent's uniform.
+    """Makes K stacked pairs: the latent's of the settings' kind, with the step of each λ; the hyper latent's uniform.
 
     The latent's reach the largest residual of 8-bit images: a block's mean over its whole range, predicted wrongly.
     Without a hyper latent, its quantizers are the smallest that exist.
@@ -60,7 +60,7 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
 
 
 def middle_of(lambdas: Sequence[float]) -> float:
-    """The λ in the middle of all: their geometric mean."""
+    """Returns the λ in the middle of all: their geometric mean."""
     return math.exp(np.mean(np.log(lambdas)))
 
 
@@ -68,12 +68,12 @@ def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Q
     """Transfers a fit to other starts: scales their spacings and thresholds by the same factors, and keeps its rows.
 
     A fit learns the shape of dead zones and levels over the rows, which hardly differs from rate to rate
-    (`experiments/questions/initialization.py`). Of a quantizer that is no STanH, the parameters change by as much.
+    (`experiments/questions/initialization.py`). Parameters of quantizers other than STanH change by as much.
 
     Args:
       fitted: one pair.
       start: the pair that the fit began with.
-      others: a stack of any number of pairs, of as many components.
+      others: a stack of any number of pairs with the same number of components.
     """
     if isinstance(others.latent, stanh.STanH):
         latent = _scaled(others.latent, fitted.latent, start.latent)
@@ -89,7 +89,7 @@ def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Q
 
 
 def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> stanh.STanH:
-    """Others with spacings and thresholds scaled as a fit scaled its own."""
+    """Scales the spacings and thresholds of `others` by the factors of a fit."""
 
     def scaled(name: str) -> Array:
         before, after = getattr(start, name), getattr(fitted, name)
@@ -100,17 +100,17 @@ def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> sta
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array, Array]:
-    """Pixels → the image in the network's domain, y and z."""
+    """Computes the image in the network's domain, y and z from pixels."""
     image = to_network_domain(pixels)
     return image, *model.apply({"params": params}, image, method="encode")
 
 
 class Loss(NamedTuple):
-    """What a refit's gradient depends on beside arrays; each has a compiled program of its own.
+    """The settings that a refit's gradient depends on; each combination has its own compiled program.
 
     Attributes:
       model: the anchor.
-      keeps_hyper_quantizer: whether the hyper latent's quantizer stays as it is.
+      keeps_hyper_quantizer: whether the hyper latent's quantizer stays unchanged.
       symmetric: whether the latent's quantizer treats ±v alike.
       relaxation, distortion: arguments of `refit_objective.soft_objective`.
     """
@@ -132,9 +132,9 @@ def _gradient(
     rd_lambda: Float[Array, ""],
     step: Float[Array, ""],
 ) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
-    """The gradient of one pair, its soft objective and its gap in steps.
+    """Computes the gradient of one pair, its soft objective and its gap in quantization steps.
 
-    Compiled apart from schedule and optimizer: one program serves all fits to batches of one shape.
+    It is compiled apart from schedule and optimizer, so one program serves all fits to batches of one shape.
     """
     hyper_beta = _DECIDED if loss.keeps_hyper_quantizer else None
 
@@ -152,17 +152,17 @@ def _gradient(
     return jax.grad(objective, has_aux=True)(pair)
 
 
-def _gradients(of_pair: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
-    """`_gradient` of each of K stacked pairs.
+def _gradients(gradient: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
+    """Computes `_gradient` of each of K stacked pairs.
 
-    A CPU takes them one by one, by the program of one, and is quicker so: its caches hold one pair's work. Inside of
-    another program (a `lax.scan`, say) they are one batch.
+    On a CPU, the program of one pair runs K times. That is faster, because the caches hold one pair's work. Inside
+    another program (a `lax.scan`, say) the pairs are one batch.
     """
     is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(stacks))
     if is_traced or jax.default_backend() != "cpu":
-        return jax.vmap(of_pair)(*stacks)
+        return jax.vmap(gradient)(*stacks)
     (_, lambdas, _) = stacks
-    each = [of_pair(*jax.tree.map(operator.itemgetter(index), stacks)) for index in range(len(lambdas))]
+    each = [gradient(*jax.tree.map(operator.itemgetter(index), stacks)) for index in range(len(lambdas))]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
@@ -206,26 +206,26 @@ def refit(
     relaxation: SoftDecision | None = None,
     distortion: Distortion | None = None,
 ) -> Refit:
-    """How K quantizers are fitted to a frozen anchor.
+    """Makes the functions that fit K quantizers to a frozen anchor.
 
-    A whole fit is one program, too: `jax.lax.scan(process.update, process.init(), batches)`. A grid of T × λ × seeds is
+    A whole fit can be one program: `jax.lax.scan(process.update, process.init(), batches)`. A grid of T × λ × seeds is
     one stack: repeat λ, and pad the quantizers to the largest T (`stanh.padded`).
 
     Args:
       model, params: the anchor.
-      settings: what to fit.
+      settings: the settings of the fit.
       anchor_lambda: the λ for which step 1 is right; it decides where the quantizers start.
-      seed: of the stochastic annealing.
+      seed: the seed of the stochastic annealing.
       start: a stack of K pairs to begin with, of any number of components; uniform ones if None. Hyper quantizers that
         are kept all become the first one; a symmetric fit begins with the symmetric part.
-      optimizer: of the stack of pairs; Adam, whose rate falls along a cosine, if None.
-      relaxation, distortion: instead of those that the settings name.
+      optimizer: the optimizer of the stack of pairs; if None, Adam with a rate that falls along a cosine.
+      relaxation, distortion: replace those that the settings name.
 
     Returns:
-      `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and gives the next state
-      and the K soft objectives. The analysis runs once an update, and not at all in `update_encoded(state, image,
-      latent, hyper_latent)`, for those who fit often to the same crops. Both can be called as they are: the expensive
-      part is compiled once for all fits to batches of one shape, whatever else of the settings differs.
+      `init()` and `update(state, pixels)`, which takes a batch uint8 [batch, height, width, 3] and returns the next
+      state and the K soft objectives. The analysis runs once an update. `update_encoded(state, image, latent,
+      hyper_latent)` skips it, for repeated fits to the same crops. Neither needs `jax.jit`: the expensive part is
+      compiled once for all fits to batches of one shape, whatever the other settings.
     """
     lambdas = jnp.asarray(settings.lambdas)
     steps = jnp.asarray(start_steps(settings.lambdas, anchor_lambda), jnp.float32)
@@ -255,8 +255,8 @@ def refit(
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
         beta, annealing_state = anneal(state)
-        of_pair = functools.partial(_gradient, loss, params, beta, batch)
-        gradients, (results, gaps) = _gradients(of_pair, state.quantizers, lambdas, steps)
+        gradient = functools.partial(_gradient, loss, params, beta, batch)
+        gradients, (results, gaps) = _gradients(gradient, state.quantizers, lambdas, steps)
         state = descend(state, gradients)
         return state._replace(annealing_state=annealing_state, beta=beta, gap=jnp.mean(gaps)), results
 
@@ -290,13 +290,13 @@ def fit_quantizers(
 ) -> Quantizers:
     """Runs a refit over `settings.steps` batches, with a progress bar.
 
-    Without a start, a fit to one λ comes first if the settings have shared steps, over batches of its own.
+    Without a start, settings with shared steps first fit one λ, on batches of its own.
 
     Args:
       model, params: the anchor.
       batches: any iterable of uint8 crops [batch, height, width, 3] of one shape, sides a multiple of 64.
       settings, anchor_lambda, seed, start: as in `refit`.
-      description: stands beside the progress bar.
+      description: the text beside the progress bar.
       arguments: optimizer, relaxation or distortion of `refit`.
     """
     batches = iter(batches)

@@ -1,4 +1,4 @@
-"""What a refit minimizes: the codec's objective as a function of one pair of quantizers, soft or as a codec decides."""
+"""The objective of a refit: the codec's, as a function of one pair of quantizers, with soft or hard decisions."""
 
 import jax.numpy as jnp
 from flax import struct
@@ -18,10 +18,10 @@ class Quantizers:
     """The two quantizers of a rate.
 
     Attributes:
-      latent: of the residual y − μ.
-      hyper_latent: of the hyper latent.
-      widening: how the latent's differs from row to row of its coding tables; None where it does not.
-      bin_edges: what the coding tables take for the edges of a symbol's bin.
+      latent: the quantizer of the residual y − μ.
+      hyper_latent: the quantizer of the hyper latent.
+      widening: how the latent's quantizer differs from row to row of its coding tables; None if it does not.
+      bin_edges: the edges of a symbol's bin in the coding tables.
     """
 
     latent: FittedQuantizer
@@ -30,7 +30,7 @@ class Quantizers:
     bin_edges: EdgeKind = struct.field(pytree_node=False, default="thresholds")
 
     def latent_at(self, row: Float[Array, "*shape"]) -> QuantizerOfRows:
-        """The latent's quantizer where it is coded with these rows."""
+        """Returns the latent's quantizer for latents coded with these rows of the coding tables."""
         return QuantizerOfRows.of(self.latent, self.widening, row)
 
 
@@ -47,7 +47,7 @@ def soft_objective(
     relaxation: SoftDecision = expected,
     distortion: Distortion = mse,
 ) -> tuple[RateDistortion, Float[Array, ""]]:
-    """The objective of one pair of quantizers with soft decisions, and the latent's mean |soft − hard|.
+    """Computes the objective of one pair of quantizers with soft decisions, and the latent's mean |soft − hard|.
 
     For β → ∞ it is the codec's own objective. The hyper latent has the same β unless another is given.
     """
@@ -77,7 +77,7 @@ def hard_objective(
     rd_lambda: Float[Array, ""] | float,
     distortion: Distortion = mse,
 ) -> RateDistortion:
-    """The objective with the decisions that a codec takes; rates are estimated from the priors."""
+    """Computes the objective with a codec's hard decisions; rates are estimated from the priors."""
     variables = {"params": params}
     bin_of = lambda quantizer, symbols: (quantizer.edge(symbols + side, quantizers.bin_edges) for side in range(2))
     hyper_quantizer = QuantizerOfRows(quantizers.hyper_latent)

@@ -1,4 +1,7 @@
-"""What decides a training's and a refit's result, as data. No framework is imported here: the command line reads it."""
+"""The settings of a training and of a refit, as data. Imports no framework, because the command line reads it.
+
+A training makes the anchor, a model for one λ. A refit fits quantizers for several λ to the frozen anchor.
+"""
 
 import dataclasses
 from typing import TYPE_CHECKING, Literal, get_args
@@ -24,7 +27,7 @@ def _check_crop_size(crop_size: int) -> None:
 
 
 def check_counts(settings, least: int, *names: str) -> None:
-    """Raises LicError unless these fields of settings are at least so much, naming the first that is not."""
+    """Raises LicError unless these fields of settings are at least `least`; names the first that is not."""
     for name in names:
         count = getattr(settings, name)
         if count < least:
@@ -37,21 +40,21 @@ class AnchorSettings:
 
     Attributes:
       model: the architecture.
-      start: a weights file to begin from instead of the KLT codec; of its prior, parts that it lacks or that have
-        another shape begin anew, and a hyper synthesis in integers comes as the floats that those stand for.
-      rd_lambda: λ at quantization step 1; bpp + λ·MSE is minimized.
+      start: a weights file to begin from instead of the KLT codec. Parts of the prior that it lacks or has in another
+        shape begin anew. A hyper synthesis in integers is converted to floats.
+      rd_lambda: λ at quantization step 1; training minimizes bpp + λ·MSE.
       step_range: crops draw their quantization step from [1/step_range, step_range] (and λ/step² with it).
-      relaxation: what stands in for quantization: a name in `registry.STAND_INS`.
-      distortion: what λ weighs: a name in `registry.DISTORTIONS`.
+      relaxation: the stand-in for quantization in training, a name in `registry.STAND_INS`.
+      distortion: the distortion that λ weighs, a name in `registry.DISTORTIONS`.
       crop_size: side of the training crops, a multiple of 64.
       batch_size: crops a step.
-      hyperprior_steps: steps of the prior alone, be it factorized, on the frozen codec that the training begins from.
+      hyperprior_steps: first steps, in which only the prior (of either kind) learns, on the frozen starting codec.
       steps: steps in all.
       learning_rate: Adam's, after warm-up; linear and shallow transforms, whose weights are small, learn at a tenth.
       decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.
-      seed: of initialization, crops and noise.
+      seed: the seed of initialization, crops and noise.
       held_out: the fraction of the photographs kept for validation.
-      validate_every: steps between validations, which are also the steps between log rows and checkpoints.
+      validate_every: steps between validations; each also writes a log row and a checkpoint.
     """
 
     model: ModelConfig = ModelConfig()
@@ -76,45 +79,45 @@ class AnchorSettings:
         STAND_INS.check(self.relaxation)
         DISTORTIONS.check(self.distortion)
         if not 0 <= self.hyperprior_steps <= self.steps:
-            raise LicError(f"hyperprior steps {self.hyperprior_steps} exceed steps {self.steps}; raise --steps")
-        if self.model.hyper_arithmetic != "float":
             raise LicError(
-                "a hyper synthesis in integers cannot be trained; train in float, `lic refit` makes integers"
+                f"hyperprior steps {self.hyperprior_steps} are not within 0 to steps {self.steps}; change either"
             )
+        if self.model.hyper_arithmetic != "float":
+            raise LicError("hyper_arithmetic integer cannot be trained; use float, `lic refit` makes integers")
         linear = self.model.block_transform or self.model.analysis == "linear"
         if self.hyperprior_steps and not linear and self.start is None:
             raise LicError(
-                f"hyperprior steps {self.hyperprior_steps} need the model's block transform to learn from; "
-                "give 0 of them, or the block transform"
+                f"hyperprior steps {self.hyperprior_steps} need a model with a block transform; "
+                "give 0 hyperprior steps, or a block transform"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class RefitSettings:
-    """How quantizers are fitted.
+    """The settings of a refit, which fits quantizers to a frozen anchor.
 
     Attributes:
       lambdas: the trade-offs, one pair of quantizers each; they do not decrease, and may repeat (for seeds).
       quantizer: the latent's: a name in `registry.QUANTIZERS`.
-      latent_components: T of the latent's quantizer.
+      latent_components: T of the latent's quantizer, which has T + 1 levels.
       hyper_components: T of the hyper latent's quantizer.
       learning_rate: Adam's at the start; it falls to zero along a cosine.
       steps: batches seen.
-      shared_steps: batches seen before by a fit to one λ in the middle of all; what it makes of its uniform start the
-        others begin with. For many λ these cost little: a few own steps after them are worth several times as many.
+      shared_steps: batches of a first fit to one λ in the middle of all, whose result starts the fits to all λ. With
+        many λ they cost little, and a few own steps after them are worth several times as many.
       crop_size: side of the crops that a folder's photographs are cut into, a multiple of 64.
       batch_size: crops a step.
-      seed: of the crops and of stochastic annealing.
+      seed: the seed of the crops and of stochastic annealing.
       inverse_temperature: the initial β, in units of 1/step of each quantizer's start.
-      growth: the last β is so many times the first, for schedules of the step alone.
-      gap_rate: β grows by this times the gap each step, for the schedules that look at it.
-      schedule: how β grows: a name in `registry.SCHEDULES`.
-      relaxation: what stands in for hard decisions: a name in `registry.SOFT_DECISIONS`.
-      distortion: what λ weighs: a name in `registry.DISTORTIONS`.
-      row_knots: how many numbers say how dead zones, and as many how levels, differ from row to row of the latent's
-        coding tables (`quantization.rows`), 2 or more; 0 is the same quantizer for all rows.
-      bin_edges: what coding tables take for the edges of a symbol's bin: "thresholds", where it is decided, or
-        "midpoints" between levels.
+      growth: the ratio of the last β to the first, for schedules of the step alone.
+      gap_rate: β grows by this times the gap (soft − hard) each step, for the schedules that use the gap.
+      schedule: how β grows, a name in `registry.SCHEDULES`.
+      relaxation: the stand-in for hard decisions, a name in `registry.SOFT_DECISIONS`.
+      distortion: the distortion that λ weighs, a name in `registry.DISTORTIONS`.
+      row_knots: how many numbers describe how dead zones differ from row to row of the latent's coding tables, and as
+        many how levels do (`quantization.rows`), 2 or more; 0 gives all rows the same quantizer.
+      bin_edges: the edges of a symbol's bin in the coding tables: "thresholds", where symbols change, or "midpoints"
+        between levels.
       hyper_quantizer: "fitted", or "kept" as it starts, uniform with step 1.
       symmetric: whether the latent's quantizer treats ±v alike, which keeps the level at zero there.
     """
@@ -149,12 +152,12 @@ class RefitSettings:
         check_counts(self, 1, "steps", "batch_size")
         check_counts(self, 0, "shared_steps")
         if self.inverse_temperature < 1:
-            raise LicError(f"inverse temperature {self.inverse_temperature} is too soft to fit with; use 1 or more")
+            raise LicError(f"inverse temperature {self.inverse_temperature} is too soft for a fit; use 1 or more")
         if self.row_knots < 0 or self.row_knots == 1:
-            raise LicError(f"row knots {self.row_knots} give no line to interpolate; use 0 for none, or 2 or more")
+            raise LicError(f"row knots {self.row_knots} are not enough to interpolate; use 0 for none, or 2 or more")
         if self.row_knots and self.latent_components % 2:
             raise LicError(
-                f"latent components {self.latent_components} make no level in the middle, which row knots need; "
+                f"latent components {self.latent_components} give no middle level, which row knots need; "
                 f"use {self.latent_components + 1}, or row knots 0"
             )
         for name, known in (("bin_edges", BIN_EDGES), ("hyper_quantizer", get_args(HyperQuantizer))):
@@ -170,7 +173,7 @@ class RefitSettings:
 
     @property
     def inverse_temperatures(self) -> "Range":
-        """From where to where β grows."""
+        """The range over which β grows."""
         from lic_jax.quantization.annealing import Range
 
         last = self.growth * self.inverse_temperature
@@ -178,6 +181,6 @@ class RefitSettings:
 
 
 AS_PUBLISHED = {"row_knots": 0, "bin_edges": "thresholds", "hyper_quantizer": "fitted", "symmetric": False}
-"""What makes a refit that of the paper: one staircase for all latents, free on both sides, and one for hyper latents.
+"""Settings for a refit as in the paper: one staircase for all latents, free on both sides, and one for hyper latents.
 
 The bins are ours: they end where symbols change."""

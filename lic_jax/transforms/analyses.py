@@ -1,8 +1,8 @@
 """Analyses: image → latent, stride 16. The sender runs them, so they may be large.
 
-Each takes a `ModelConfig` and gives its layers. Beside the deep ones may stand a linear block transform, whose output
-is added to theirs: the KLT start (`training.klt`) sets it. With the last convolution at zero, a training then begins as
-the best linear codec.
+Each function takes a `ModelConfig` and returns its layers. A deep analysis can have a linear block transform beside it,
+whose output is added: the KLT start (`training.klt`) sets it. With the last convolution at zero, a training then begins
+as the best linear codec.
 """
 
 from lic_jax.config import LATENT_STRIDE, ModelConfig, widths
@@ -14,27 +14,30 @@ LAYERS = 4
 
 
 def linear(config: ModelConfig) -> Layers:
-    """A block transform: one 16×16 convolution of stride 16. Set to the KLT it is a classical transform codec's."""
+    """Describes a block transform: one 16×16 convolution of stride 16. With KLT weights, it is a classical codec's."""
     return (Conv("linear", config.latent_channels, LATENT_STRIDE, LATENT_STRIDE),)
 
 
 def cnn(config: ModelConfig) -> Layers:
-    """Four convolutions with LeakyReLU(0.2) between them (Yang & Mandt, ICCV 2023, section 4.1)."""
+    """Describes four convolutions with LeakyReLU(0.2) between them (Yang & Mandt, ICCV 2023, section 4.1)."""
     first, second, third, last = _convolutions(config)
     return _beside_blocks(config, (first, ReLU(0.2), second, ReLU(0.2), third, ReLU(0.2), last))
 
 
 def gdn(config: ModelConfig) -> Layers:
-    """Four convolutions with GDN between them (Ballé et al. 2018; Minnen et al. 2018).
+    """Describes four convolutions with GDN between them (Ballé et al. 2018; Minnen et al. 2018).
 
-    GDN is the simplified one, tensorflow-compression's default and so that of the published models.
+    GDN is the simplified form, the default of tensorflow-compression and of the published models.
     """
     first, second, third, last = _convolutions(config)
     return _beside_blocks(config, (first, Norm("gdn_0"), second, Norm("gdn_1"), third, Norm("gdn_2"), last))
 
 
 def elic(config: ModelConfig) -> Layers:
-    """Four convolutions, residual blocks after all but the last, attention twice (He et al., CVPR 2022, figure 4)."""
+    """Describes ELIC's analysis: four convolutions, residual blocks after the first three, attention twice.
+
+    He et al., CVPR 2022, figure 4.
+    """
     first, second, third, last = _convolutions(config)
     widths_of_layers = widths(config, "analysis_channels", LAYERS - 1)
     groups = [residual_group(f"residual_{index}", width) for index, width in enumerate(widths_of_layers)]

@@ -4,7 +4,7 @@ from lic_jax.transforms.description import Conv, Gate, Layers, ReLU, Scope, Sum
 
 
 def residual_block(name: str, channels: int) -> Scope:
-    """x + (1×1 to half the channels, ReLU, 3×3, ReLU, 1×1 back)."""
+    """Describes x + (1×1 to half the channels, ReLU, 3×3, ReLU, 1×1 back)."""
     half = channels // 2
     bottleneck: Layers = (
         *(Conv("convolution_0", half, 1), ReLU()),
@@ -15,11 +15,11 @@ def residual_block(name: str, channels: int) -> Scope:
 
 
 def residual_group(name: str, channels: int) -> Scope:
-    """Three residual blocks in a row."""
+    """Describes three residual blocks in a row."""
     return Scope(name, tuple(residual_block(f"block_{index}", channels) for index in range(3)))
 
 
 def attention(name: str, channels: int) -> Scope:
-    """x + trunk(x) · sigmoid(conv1×1(branch(x))); trunk and branch are residual groups (Cheng et al. 2020)."""
+    """Describes x + trunk(x) · sigmoid(conv1×1(branch(x))); both are residual groups (Cheng et al. 2020)."""
     trunk, branch = residual_group("trunk", channels), residual_group("branch", channels)
     return Scope(name, (Gate((trunk,), (branch, Conv("mask", channels, 1))),))

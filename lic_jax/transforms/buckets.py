@@ -1,8 +1,8 @@
-"""Images of any size in arrays of few sizes, so that a program compiled once serves many.
+"""Puts images of any size into arrays of few sizes, so that one compiled program serves many images.
 
-An array larger than its image is cut at the image's border after every layer: what lies beyond is zero, as SAME padding
-has it, so the image comes out as it would from an array of its own size. Sizes are counted in blocks of 64×64 pixels,
-to which every transform's inputs and outputs are aligned.
+An array larger than its image is set to zero beyond the image's border after every layer, like SAME padding. So the
+result equals that of an array of the image's own size. Sizes are counted in blocks of 64×64 pixels, to which every
+transform's inputs and outputs are aligned.
 """
 
 import collections
@@ -18,11 +18,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, Shaped
 
 BATCH_BLOCKS = 2048
-"""A batch has at most so many blocks: eight megapixels."""
+"""The most blocks in a batch: eight megapixels."""
 
 
 def bucket(blocks: int) -> int:
-    """The smallest size that programs are made for and that holds so many blocks: 1 … 8, 10, 12, 14, 16, 20, 24, …
+    """Returns the smallest compiled size that holds this many blocks: 1 … 8, 10, 12, 14, 16, 20, 24, …
 
     At most a quarter is wasted along an axis.
     """
@@ -33,7 +33,7 @@ def bucket(blocks: int) -> int:
 def zero_beyond(
     array: Float[Array, "batch rows columns channels"], extents: Int[Array, "batch 2"], grid: tuple[int, int]
 ) -> Float[Array, "batch rows columns channels"]:
-    """The array with zeros outside of its images.
+    """Sets an array to zero outside of its images.
 
     Args:
       extents: each image's size in blocks.
@@ -46,7 +46,7 @@ def zero_beyond(
 
 @contextlib.contextmanager
 def cut_at_borders(extents: Int[Array, "batch 2"], grid: tuple[int, int]) -> Iterator[None]:
-    """Within it, every layer of a Flax module cuts its output at its images' borders.
+    """Makes every layer of a Flax module set its output to zero beyond the images' borders, while it is open.
 
     Args:
       extents: each image's size in blocks.
@@ -63,11 +63,11 @@ def cut_at_borders(extents: Int[Array, "batch 2"], grid: tuple[int, int]) -> Ite
 
 
 def batches_of(extents: Sequence[tuple[int, int]], most_blocks: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """(grid in blocks, positions of the images in it): batches that share few programs.
+    """Yields batches that share few programs: (grid in blocks, positions of the images in the batch).
 
     Args:
       extents: each image's size in blocks.
-      most_blocks: what a batch of more than one image may have.
+      most_blocks: the most blocks in a batch of several images.
     """
     by_grid = collections.defaultdict(list)
     for position, extent in enumerate(extents):
@@ -80,7 +80,7 @@ def batches_of(extents: Sequence[tuple[int, int]], most_blocks: int) -> Iterator
 def stacked(
     arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]], shape: tuple[int, int]
 ) -> Shaped[np.ndarray, "batch rows columns channels"]:
-    """Arrays of several sizes as one of this shape, [rows, columns], with zeros below and to the right of them."""
+    """Stacks arrays of several sizes as one of this shape, [rows, columns], with zeros below and to the right."""
     stack = np.zeros((len(arrays), *shape, arrays[0].shape[-1]), arrays[0].dtype)
     for position, array in enumerate(arrays):
         _, rows, columns, _ = array.shape
@@ -89,18 +89,18 @@ def stacked(
 
 
 class Bucketed:
-    """A function of Flax modules as few programs for arrays of many sizes.
+    """Compiles a function of Flax modules to few programs for arrays of many sizes.
 
-    Calls take arrays of one image each and give what each would give by itself.
+    Calls take arrays of one image each; each result is the same as for the array by itself.
     """
 
     def __init__(self, function: Callable, block_rows: int, to_domain: Callable = lambda inputs: inputs):
-        """Prepares a function; nothing is compiled yet.
+        """Prepares a function; the programs are compiled at the first calls.
 
         Args:
           function: (variables, [batch, rows, columns, channels]) → arrays of [batch, rows', columns', channels'].
-          block_rows: rows, and columns, of its inputs that a block has.
-          to_domain: what is done to inputs before that, element by element.
+          block_rows: rows, and columns, of its inputs in a block.
+          to_domain: an elementwise function, applied to the inputs first.
         """
         self._block_rows = block_rows
 
@@ -112,7 +112,7 @@ class Bucketed:
         self._program = jax.jit(program)
 
     def __call__(self, variables: dict, arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]]) -> list:
-        """The function's outputs for each array, cut to its size, as NumPy arrays."""
+        """Returns the function's outputs for each array, cut to its size, as NumPy arrays."""
         outputs: list = [None] * len(arrays)
         for grid, batch in batches_of([self._blocks(array) for array in arrays], BATCH_BLOCKS):
             results = self._run(variables, [arrays[position] for position in batch], grid)
@@ -122,7 +122,7 @@ class Bucketed:
 
     @property
     def program_count(self) -> int:
-        """How many programs have been compiled so far."""
+        """The number of programs compiled so far."""
         return self._program._cache_size()
 
     def _run(self, variables: dict, arrays: list[np.ndarray], grid: tuple[int, int]) -> list:
@@ -139,7 +139,7 @@ class Bucketed:
 
 
 def _batches(positions: list[int], most: int) -> Iterator[list[int]]:
-    """Batches of the largest power of two up to `most` and the number left: few sizes, so few programs."""
+    """Yields batches of the largest power of two up to `most` and the number left: few sizes, so few programs."""
     while positions:
         size = 1 << (max(1, min(most, len(positions))).bit_length() - 1)
         yield positions[:size]

@@ -1,8 +1,8 @@
-"""Convolutions and transposed convolutions as fast as plain convolutions let them be, gradients included.
+"""Fast convolutions and transposed convolutions, made of plain convolutions, gradients included.
 
-A transposed convolution of stride s is written directly as a convolution over an input dilated with zeros. A CPU
+The direct form of a transposed convolution of stride s is a convolution over an input dilated with zeros. A CPU
 multiplies all those zeros. Here it is computed from its s² phases: the output pixels at the same place of their s × s
-block see the same kernel taps, so a plain stride-1 convolution yields them as channels and a depth-to-space puts them
+block see the same kernel taps. So a plain stride-1 convolution yields them as channels, and a depth-to-space puts them
 in place.
 
 - one convolution to all phases: the kernel is padded with zeros to a multiple of the stride;
@@ -25,7 +25,7 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def _block_reach(kernel_size: int, stride: int) -> tuple[int, int]:
-    """How many blocks of `stride` output rows before and after its own an input position reaches."""
+    """Returns how many blocks of `stride` output rows an input position reaches before and after its own."""
     first = first_tap(kernel_size, stride)
     return -(-first // stride), (kernel_size - 1 - first) // stride
 
@@ -33,7 +33,7 @@ def _block_reach(kernel_size: int, stride: int) -> tuple[int, int]:
 def depth_to_space(
     blocks: Float[Array, "batch height width phases"], stride: int
 ) -> Float[Array, "batch height_out width_out channel"]:
-    """Lays the channels of each position, ordered (row, column, channel), out as a stride × stride block of pixels."""
+    """Lays out the channels of each position, ordered (row, column, channel), as a stride × stride block of pixels."""
     batch, height, width, depth = blocks.shape
     channels = depth // stride**2
     blocks = blocks.reshape(batch, height, width, stride, stride, channels)
@@ -43,7 +43,7 @@ def depth_to_space(
 def transposed_convolution_phases(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:
-    """The transposed convolution as a plain convolution to stride² phases and a depth-to-space."""
+    """Computes the transposed convolution as a plain convolution to stride² phases and a depth-to-space."""
     kernel_size, _, out_channels, in_channels = kernel.shape
     before, after = _block_reach(kernel_size, stride)
     taps = before + 1 + after
@@ -61,7 +61,7 @@ def transposed_convolution_phases(
 def transposed_convolution_phase_groups(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:
-    """The transposed convolution as one plain convolution for each group of phases with the same taps.
+    """Computes the transposed convolution as one plain convolution for each group of phases with the same taps.
 
     The blocks start at the kernel's first row, not at the image's; the margins are cut off at the end.
     """
@@ -91,7 +91,7 @@ def _strided_convolution(inputs: Array, kernel: Array, stride: int) -> Array:
 
 
 def _kernel_gradient(inputs: Array, kernel: Array, stride: int, gradient: Array) -> Array:
-    """The gradient of a strided convolution in its kernel, given the gradient in its output."""
+    """Computes the gradient of a strided convolution in its kernel, given the gradient in its output."""
     _, pull_back = jax.vjp(lambda kernel: _strided_convolution(inputs, kernel, stride), kernel)
     return pull_back(gradient)[0]
 
@@ -100,7 +100,7 @@ def _kernel_gradient(inputs: Array, kernel: Array, stride: int, gradient: Array)
 def transposed_convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:
-    """The gradient of a SAME-padded strided convolution with respect to its input, in the cheaper exact form.
+    """Computes a SAME-padded transposed convolution, the gradient of a strided one in its input, in the cheaper form.
 
     Equal to `jax.lax.conv_transpose(inputs, kernel, (stride, stride), "SAME", transpose_kernel=True)`.
     Differentiable in reverse mode only, in the forms that measured fastest: where padding pays, the gradient in the
@@ -137,10 +137,10 @@ transposed_convolution.defvjp(_transposed_convolution_forward, _transposed_convo
 def convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k in out"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:
-    """A SAME-padded convolution whose gradient in its input is our `transposed_convolution`.
+    """Computes a SAME-padded convolution whose gradient in its input is our `transposed_convolution`.
 
     Height and width are multiples of the stride. Differentiable in reverse mode only.
-    The gradient that JAX derives is a convolution over a dilated array: on a CPU three times slower for conv5s2.
+    JAX's own gradient is a convolution over a dilated array: on a CPU, three times slower for conv5s2.
     """
     return _strided_convolution(inputs, kernel, stride)
 

@@ -1,8 +1,8 @@
-"""What a transform is made of, as data.
+"""Descriptions of transforms as data: tuples of layers, applied one after the other.
 
-One description serves everyone: Flax builds a module from it (`transforms.module`), NumPy runs it
-(`transforms.receiver`), the loader checks weights against it, complexity is counted from it, and the published models
-are matched to it. A transform is a tuple of layers, applied one after the other.
+One description has many uses: Flax builds a module from it (`transforms.module`), NumPy runs it
+(`transforms.receiver`), the loader checks weights against it, complexity is counted from it, and published models are
+matched to it.
 
     (TransposedConv("layer_0", 24, 13, 8), Norm("inverse_gdn", inverse=True), TransposedConv("layer_1", 3, 5, 2))
 
@@ -85,8 +85,8 @@ class Use(NamedTuple):
     Attributes:
       path: the names that lead to its parameters.
       layer: the layer.
-      in_channels, out_channels: of its input and output.
-      in_scale, out_scale: positions along an axis, for each position of the transform's input.
+      in_channels, out_channels: the channels of its input and output.
+      in_scale, out_scale: positions of its input and output along an axis, per position of the transform's input.
     """
 
     path: tuple[str, ...]
@@ -109,7 +109,7 @@ class Use(NamedTuple):
 
 
 def uses(layers: Layers, in_channels: int) -> list[Use]:
-    """The layers with weights, in the order in which the signal meets them."""
+    """Lists the layers with weights, in the order in which the signal meets them."""
     found: list[Use] = []
     _walk(layers, (), in_channels, Fraction(1), found)
     return found
@@ -118,7 +118,7 @@ def uses(layers: Layers, in_channels: int) -> list[Use]:
 def _walk(
     layers: Layers, path: tuple[str, ...], channels: int, scale: Fraction, found: list[Use]
 ) -> tuple[int, Fraction]:
-    """Appends the layers' uses; gives the channels and the scale behind the last one."""
+    """Appends the layers' uses; returns the channels and the scale behind the last one."""
     for layer in layers:
         if isinstance(layer, Scope):
             channels, scale = _walk(layer.layers, (*path, layer.name), channels, scale, found)
@@ -139,7 +139,7 @@ def _walk(
 
 
 def parameter_shapes(layers: Layers, in_channels: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of all parameters, by names joined with slashes."""
+    """Returns the shapes of all parameters, by names joined with slashes."""
     return {
         "/".join((*use.path, name)): shape
         for use in uses(layers, in_channels)
@@ -148,7 +148,7 @@ def parameter_shapes(layers: Layers, in_channels: int) -> dict[str, tuple[int, .
 
 
 def kernel_sizes(layers: Layers) -> tuple[int, ...]:
-    """The kernel sizes along the main path, first layer first: those of a sum's first branch stand for the sum."""
+    """Returns the kernel sizes along the main path, first layer first; the main path takes a sum's first branch."""
     return tuple(layer.kernel_size for layer in _main_path(layers))
 
 
@@ -161,9 +161,9 @@ def _main_path(layers: Layers) -> Iterator[Conv | TransposedConv]:
 
 
 def is_shallow(layers: object) -> bool:
-    """Whether a receiver computes a transform in NumPy: up to two transposed convolutions in a row, inverse GDN, sums.
+    """Returns whether a receiver can run a transform in NumPy: up to two transposed convolutions, inverse GDN, sums.
 
-    A deep synthesis would take NumPy minutes, and NumPy knows no Flax module: these need JAX.
+    A deep synthesis would take NumPy minutes, and a Flax module does not run in NumPy: both need JAX.
     """
     return isinstance(layers, tuple) and _runs_in_numpy(layers) and len(kernel_sizes(layers)) <= 2
 
@@ -178,12 +178,12 @@ def _runs_in_numpy(layers: Layers) -> bool:
 
 
 def halo(layers: Layers) -> int:
-    """How many rows of a shallow transform's input an output can see, on either side of its own."""
+    """Returns how many rows of a shallow transform's input an output depends on, on either side of its own."""
     return _reach(layers, 0)
 
 
 def _reach(layers: Layers, reach: int) -> int:
-    """From a reach in rows of the output back to rows of the input."""
+    """Converts a reach in rows of the output to rows of the input."""
     for layer in reversed(layers):
         if isinstance(layer, Sum):
             reach = max(_reach(branch, reach) for branch in layer.branches)

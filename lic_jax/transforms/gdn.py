@@ -10,7 +10,7 @@ _PEDESTAL = 2.0**-36
 
 
 class Normalization(nn.Module):
-    """What all four have in common: the norm (β + Γ|x|^power)^(1/power) of each channel.
+    """The norm (β + Γ|x|^power)^(1/power) of each channel, which all four share.
 
     β ≥ 1e-6 and Γ ≥ 0 hold by the reparameterization of Ballé (2018): the stored value r stands for
     max(r, bound)² − 2⁻³⁶. Γ is applied as x @ Γ: Γ[j, i] weighs channel j in the norm of channel i.

@@ -1,6 +1,6 @@
-"""Hyper transforms: latent → hyper latent, and back to what the prior needs. Each takes a `ModelConfig`.
+"""Hyper transforms: latent → hyper latent, and back to the mean and scale of each latent. Each takes a `ModelConfig`.
 
-A hyper synthesis is made of transposed convolutions and ReLU alone, so that integers compute it exactly
+A hyper synthesis has only transposed convolutions and ReLU, so that integers compute it exactly
 (`entropy.priors.integers`).
 """
 
@@ -9,7 +9,7 @@ from lic_jax.transforms.description import Conv, Layers, ReLU, TransposedConv
 
 
 def standard_analysis(config: ModelConfig) -> Layers:
-    """conv3s1, ReLU · conv5s2, ReLU · conv5s2 (Minnen et al. 2018)."""
+    """Describes conv3s1, ReLU · conv5s2, ReLU · conv5s2 (Minnen et al. 2018)."""
     width = config.hyper_channels
     return (
         *(Conv("convolution_0", width, 3), ReLU()),
@@ -19,7 +19,7 @@ def standard_analysis(config: ModelConfig) -> Layers:
 
 
 def standard_synthesis(config: ModelConfig) -> Layers:
-    """convT5s2 N · convT5s2 ⌊3N/2⌋ · convT3s1 2C, with ReLU between them (Minnen et al. 2018)."""
+    """Describes convT5s2 N · convT5s2 ⌊3N/2⌋ · convT3s1 2C, with ReLU between them (Minnen et al. 2018)."""
     first, second = config.hyper_channels, config.hyper_channels * 3 // 2
     if config.hyper_synthesis_channels:
         first, second = widths(config, "hyper_synthesis_channels", 2)
@@ -31,10 +31,10 @@ def standard_synthesis(config: ModelConfig) -> Layers:
 
 
 def jpeg_like_synthesis(config: ModelConfig) -> Layers:
-    """One transposed convolution, 6×6 of stride 4, to 2C outputs (Yang & Mandt, ICCV 2023)."""
+    """Describes one transposed convolution, 6×6 of stride 4, to 2C outputs (Yang & Mandt, ICCV 2023)."""
     return (TransposedConv("layer_0", 2 * config.latent_channels, 6, LATENTS_PER_HYPER),)
 
 
 def transposed_layers(layers: Layers) -> tuple[TransposedConv, ...]:
-    """A hyper synthesis' layers with weights, first one first."""
+    """Returns a hyper synthesis' layers with weights, first layer first."""
     return tuple(layer for layer in layers if isinstance(layer, TransposedConv))

@@ -1,4 +1,4 @@
-"""The layers with weights as Flax modules."""
+"""The layers with weights, as Flax modules."""
 
 from flax import linen as nn
 from jaxtyping import Array, Float

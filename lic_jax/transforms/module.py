@@ -1,4 +1,4 @@
-"""A description as a Flax module."""
+"""Builds Flax modules from descriptions of transforms."""
 
 import jax
 from flax import linen as nn
@@ -10,7 +10,7 @@ from lic_jax.transforms.layers import Convolution, TransposedConvolution
 
 
 class Transform(nn.Module):
-    """The layers of a description, one after the other; parameters have the names that the description gives.
+    """Runs the layers of a description, one after the other; parameters have the description's names.
 
     Attributes:
       layers: a description.
@@ -43,12 +43,12 @@ class Transform(nn.Module):
                 first, *others = (self._run(branch, values) for branch in branches)
                 return sum(others, start=first)
             case Gate(trunk, branch):
-                # The trunk first: published weights are stored in this order.
+                # The trunk runs first, because published weights are stored in this order.
                 through = self._run(trunk, values)
                 return values + through * jax.nn.sigmoid(self._run(branch, values))
-        raise TypeError(f"{layer!r} is no layer")
+        raise TypeError(f"{layer!r} is not a layer")
 
 
 def as_module(transform: Layers | nn.Module) -> nn.Module:
-    """A transform as a Flax module: built from its description, or the module itself."""
+    """Returns a transform as a Flax module: built from its description, or the module itself."""
     return transform if isinstance(transform, nn.Module) else Transform(transform)

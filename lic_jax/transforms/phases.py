@@ -1,11 +1,11 @@
 """Transposed convolutions as matrix products over phases, for NumPy and JAX alike.
 
 The output pixels at the same place of their stride × stride block see the same kernel taps: a phase. Per axis, the
-first k mod s phases see one tap more than the others, so there are at most four groups of phases with the same taps,
-and each group is one matrix product of shifted inputs with its part of the kernel. Nothing is multiplied by padding.
+first k mod s phases see one tap more than the others. So at most four groups of phases have the same taps. Each group
+is one matrix product of shifted inputs with its part of the kernel, and nothing is multiplied by padding.
 
-A matrix product of integers whose sums stay below 2²⁴ is exact in float32, in any order and on any device; convolution
-libraries may take shortcuts that are not. No framework is imported here: the array module is an argument.
+A matrix product of integers whose sums stay below 2²⁴ is exact in float32, in any order and on any device. Convolution
+libraries may take inexact shortcuts. No framework is imported here: the array module is an argument.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ import numpy as np
 
 
 def first_tap(kernel_size: int, stride: int) -> int:
-    """The kernel row that lands on an input position's own first output row, with SAME padding."""
+    """Returns the kernel row that lands on an input position's own first output row, with SAME padding."""
     return max(kernel_size - stride, 0) // 2
 
 
 def phase_groups(kernel_size: int, stride: int) -> list[tuple[int, int, int]]:
-    """(first phase, end, taps) of the phases that see equally many taps, along one axis."""
+    """Returns (first phase, end, taps) of the phases that see equally many taps, along one axis."""
     taps, remainder = divmod(kernel_size, stride)
     groups = [(0, remainder, taps + 1), (remainder, stride, taps)]
     return [group for group in groups if group[0] < group[1]]
 
 
 def group_kernel(xp, kernel, stride: int, down: tuple[int, int, int], across: tuple[int, int, int]):
-    """The kernel of one group of phases: [taps down, taps across, in, phases down · phases across · out].
+    """Returns the kernel of one group of phases: [taps down, taps across, in, phases down · phases across · out].
 
     Args:
       xp: numpy or jax.numpy.
@@ -40,12 +40,12 @@ def group_kernel(xp, kernel, stride: int, down: tuple[int, int, int], across: tu
 
 
 def blocks_to_image(blocks, kernel_size: int, stride: int, height: int, width: int):
-    """Lays blocks out beside each other and cuts off what SAME padding leaves of it.
+    """Lays blocks out beside each other and cuts off the margins, as SAME padding does.
 
     Args:
       blocks: [batch, down, across, rows, columns · channels], square.
-      kernel_size, stride: of the transposed convolution that they come from.
-      height, width: of its inputs.
+      kernel_size, stride: the transposed convolution that made the blocks.
+      height, width: the size of its inputs.
     """
     batch, down, across, side, depth = blocks.shape
     canvas = blocks.transpose(0, 1, 3, 2, 4).reshape(batch, down * side, across * side, depth // side)
@@ -54,19 +54,19 @@ def blocks_to_image(blocks, kernel_size: int, stride: int, height: int, width: i
 
 
 def product(inputs, matrix):
-    """The last axis times a matrix as one matrix product; NumPy would make one a row of the image."""
+    """Multiplies the last axis by a matrix in one matrix product; NumPy would make one for each row of the image."""
     return (inputs.reshape(-1, inputs.shape[-1]) @ matrix).reshape(*inputs.shape[:-1], matrix.shape[-1])
 
 
 def transposed_convolution_products(xp, kernel, stride: int) -> Callable:
-    """The SAME-padded transposed convolution [batch, h, w, in] → [batch, h·s, w·s, out] as matrix products.
+    """Prepares the SAME-padded transposed convolution [batch, h, w, in] → [batch, h·s, w·s, out] as matrix products.
 
     Args:
       xp: numpy or jax.numpy.
       kernel: [k, k, out, in].
 
     Returns:
-      The function of the inputs, with the kernel laid out for it once.
+      A function of the inputs, with its kernel laid out once.
     """
     kernel_size = kernel.shape[0]
     groups = phase_groups(kernel_size, stride)
@@ -98,14 +98,14 @@ def transposed_convolution_products(xp, kernel, stride: int) -> Callable:
 
 
 _WINDOW = 4
-"""Input positions, down and across, whose outputs one row of `transposed_convolution_windows`' products gives."""
+"""Input positions, down and across, whose outputs share one row of the products in `transposed_convolution_windows`."""
 
 
 def transposed_convolution_windows(kernel, stride: int) -> Callable:
-    """`transposed_convolution_products` in NumPy where inputs and outputs are few, too few for matrix products.
+    """Prepares `transposed_convolution_products` in NumPy for few inputs and outputs, too few for matrix products.
 
-    Four positions beside each other are taken as one, with all inputs that their outputs see: the products are four
-    times as wide, at the price of multiplying zeros, and every input is copied no more than (1 + taps/4)² times.
+    It treats four neighbouring positions as one, with all inputs that their outputs see. So the products are four
+    times as wide, at the price of multiplying zeros, and every input is copied at most (1 + taps/4)² times.
     """
     kernel_size, _, out_channels, in_channels = kernel.shape
     taps = -(-kernel_size // stride)

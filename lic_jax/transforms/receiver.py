@@ -1,4 +1,4 @@
-"""Shallow transforms in NumPy alone, for devices without a machine-learning framework."""
+"""Runs shallow transforms in NumPy alone, for devices without a machine-learning framework."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,15 +16,15 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 def synthesis(name: str, layers: Layers, params: dict) -> Run:
-    """A shallow synthesis, prepared: latent [1, h, w, C] → image in the network's domain [1, height, width, 3].
+    """Prepares a shallow synthesis: latent [1, h, w, C] → image in the network's domain [1, height, width, 3].
 
     Args:
-      name: of the synthesis, for the error.
+      name: the synthesis' name, for the error.
       layers: its description.
       params: its weights, float32.
 
     Raises:
-      LicError: the synthesis is a deep one.
+      LicError: the synthesis is deep.
     """
     if not is_shallow(layers):
         raise LicError(
@@ -54,7 +54,7 @@ def _step(layer, params: dict) -> Run:
         case Sum(branches):
             runs = [_chain(branch, params) for branch in branches]
             return lambda values: sum((run(values) for run in runs[1:]), start=runs[0](values))
-    raise TypeError(f"{layer!r} is no layer of a shallow transform")
+    raise TypeError(f"{layer!r} is not a layer of a shallow transform")
 
 
 def _transposed(layer: dict, stride: int) -> Run:
@@ -67,14 +67,14 @@ def _transposed(layer: dict, stride: int) -> Run:
 
 
 def _plus(image: np.ndarray, bias: Float[np.ndarray, " channels"]) -> np.ndarray:
-    """Adds a number to each channel, in place, by whole rows: NumPy is slow where the last axis is short."""
+    """Adds a number to each channel, in place, by whole rows, because NumPy is slow where the last axis is short."""
     rows = image.reshape(*image.shape[:2], -1)
     rows += np.tile(bias, image.shape[2])
     return rows.reshape(image.shape)
 
 
 def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
-    """`transforms.gdn.InverseGDN1` in NumPy."""
+    """Computes `transforms.gdn.InverseGDN1` in NumPy."""
     beta = np.maximum(params["beta_root"], (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
     gamma = np.maximum(params["gamma_root"], _PEDESTAL**0.5) ** 2 - _PEDESTAL
     beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)

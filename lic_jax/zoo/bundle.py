@@ -1,7 +1,7 @@
 """A codec's model as one file: configuration, weights and the fitted quantizers of every rate. NumPy alone reads it.
 
-A receiver reads of the file what it computes with, and a stream's fingerprint is the hash of that: an encoder can be
-improved, and the streams of the old one still decode. The whole file has a digest (`zoo.weights`), for the sender.
+A receiver reads only the parts that it computes with. A stream's fingerprint is the hash of these parts: the encoder
+can be improved, and old streams still decode. For the sender, the whole file has a digest (`zoo.weights`).
 """
 
 import dataclasses
@@ -23,36 +23,35 @@ _SENDER_ENTRIES = ("analysis", "analysis_channels", "analysis_kernel", "block_tr
 """Entries of a configuration that concern the sender alone."""
 
 _BIN_EDGES_ENTRY = "bin_edges"
-"""The metadata's entry for other edges of bins than thresholds."""
+"""The metadata's entry for bin edges other than thresholds."""
 
 _KIND_ENTRY = "latent_quantizer"
-"""The metadata's entry for a kind of integer quantizer that the arrays' names do not tell."""
+"""The metadata's entry for a kind of integer quantizer that the arrays' names do not show."""
 
 _DISTORTION_ENTRY = "distortion"
-"""The metadata's entry for a distortion other than MSE that the rates' λ weigh; receivers pass over it."""
+"""The metadata's entry for a distortion other than MSE that the rates' λ weigh; receivers ignore it."""
 
 _HALF_PRECISION_FROM = 1024
-"""Kernels of at least this many weights are stored in half precision, or as bytes where they are whole numbers."""
+"""Kernels of at least this many weights are stored in half precision, or as bytes if they are whole numbers."""
 
 
 def receiver_parts(config: ModelConfig) -> tuple[str, ...]:
-    """The names of the weights that a receiver computes with."""
+    """Returns the names of the weights that a receiver computes with."""
     return (*prior_of(config).receiver_parts, "synthesis")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
-    """Everything that sender and receiver must share, and the sender's own weights unless a receiver loaded it.
+    """Everything that sender and receiver share; also the sender's own weights, unless `load_receiver` read it.
 
     Attributes:
       config: the architecture.
-      params: the anchor's weights, float32; the receiver's alone if `load_receiver` read them.
+      params: the weights of the anchor (the trained model), float32; only the receiver's if `load_receiver` read them.
       rd_lambda: the λ that the anchor was trained for, at quantization step 1.
       lambdas: the trade-off of each fitted rate, increasing.
       latent_quantizers, hyper_quantizers: one of each per fitted rate; all of the latent's are of one kind.
-      fingerprint: 4 bytes of a hash over what a receiver computes with: its share of configuration and weights, and
-        the quantizers.
-      distortion: a name in `registry.DISTORTIONS`: what the λ weigh.
+      fingerprint: 4 bytes of a hash over the receiver's share of configuration and weights, and the quantizers.
+      distortion: the distortion that the λ weigh, a name in `registry.DISTORTIONS`.
     """
 
     config: ModelConfig
@@ -66,33 +65,33 @@ class Bundle:
 
     @property
     def highest_rate(self) -> int:
-        """Rates run from 0 to this; whole numbers are the fitted ones."""
+        """The highest rate; rates run from 0 to it, and whole numbers are the fitted ones."""
         return len(self.lambdas) - 1
 
     def rate_units(self, rate: float) -> int:
-        """A rate in the stream's units of 1/256.
+        """Converts a rate to the stream's units of 1/256.
 
         Raises:
-          LicError: outside this model's rates.
+          LicError: the rate is outside this model's rates.
         """
         if not 0 <= rate <= self.highest_rate:
             raise LicError(f"rate {rate:g} is outside this model's rates, 0 to {self.highest_rate}")
         return round(rate * RATE_UNITS)
 
     def rd_lambda_at(self, rate_units: int) -> float:
-        """The trade-off of a rate: the fitted rates' λ, interpolated in its logarithm between them."""
+        """Returns the λ of a rate, interpolated in its logarithm between the fitted rates."""
         fitted = np.arange(len(self.lambdas)) * RATE_UNITS
         return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
 
     def quantizers_at(self, rate_units: int) -> tuple[IntegerQuantizer, IntegerQuantizer]:
-        """The quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
+        """Returns the quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
 
 
 def in_stored_precision(params: dict) -> dict:
-    """The weights as a file of them gives them back: large kernels rounded to half precision, all float32.
+    """Rounds the weights as a file stores them: large kernels to half precision; returns float32.
 
-    Quantizers must be fitted to these, not to the weights before rounding.
+    Quantizers must be fitted to these weights, not to those before rounding.
     """
     return unflatten({name: _stored(leaf).astype(np.float32) for name, leaf in flatten(params).items()})
 
@@ -105,18 +104,18 @@ def _stored(leaf: np.ndarray) -> np.ndarray:
 
 
 def _fingerprint(metadata: dict[str, str], tree: dict) -> bytes:
-    """The hash that docs/bitstream.md specifies.
+    """Computes the hash that docs/bitstream.md specifies.
 
     Args:
-      metadata: the configuration's JSON text, and what else of the file's metadata a receiver computes with.
-      tree: params and quantizers as they are stored; the sender's parts are passed over.
+      metadata: the configuration's JSON text, and the other metadata that a receiver computes with.
+      tree: params and quantizers as stored; the sender's parts are ignored.
     """
     entries = {name: value for name, value in json.loads(metadata["config"]).items() if name not in _SENDER_ENTRIES}
     for name in (_BIN_EDGES_ENTRY, _KIND_ENTRY):
         if name in metadata:
             entries[name] = metadata[name]
-    of_receiver = _receiver_parts(metadata)
-    parts = {name: part for name, part in tree["params"].items() if name in of_receiver}
+    names = _receiver_parts(metadata)
+    parts = {name: part for name, part in tree["params"].items() if name in names}
     return sha256(json.dumps(entries), flatten({"params": parts, "quantizers": tree["quantizers"]}))[:4]
 
 
@@ -134,7 +133,7 @@ def save_bundle(
     hyper_quantizers: tuple[IntegerQuantizer, ...],
     distortion: str = "mse",
 ) -> None:
-    """Writes a codec's model as safetensors; arguments as the attributes of `Bundle`."""
+    """Writes a codec's model as safetensors; the arguments are the attributes of `Bundle`."""
     tree = {
         "params": unflatten({name: _stored(leaf) for name, leaf in flatten(params).items()}),
         "quantizers": {"latent": stack(latent_quantizers), "hyper_latent": stack(hyper_quantizers)},
@@ -154,7 +153,7 @@ def save_bundle(
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Reads a codec's model, all of it.
+    """Reads all of a codec's model.
 
     Raises:
       LicError: no such file, not a model, an anchor without quantizers, or damaged.
@@ -163,10 +162,10 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def load_receiver(path: Path) -> Bundle:
-    """Reads of a codec's model what a receiver computes with, and nothing else of the file.
+    """Reads only the parts of a codec's model that a receiver computes with.
 
     Raises:
-      LicError: no such file, not a model, an anchor without quantizers, or damaged in what is read.
+      LicError: no such file, not a model, an anchor without quantizers, or the parts are damaged.
     """
     metadata = load_metadata(path)
     parts = _receiver_parts(metadata) if "config" in metadata else ()
@@ -180,21 +179,21 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         raise LicError(f"{path} was written by an earlier lic (it has no digest); write it again with `lic refit`")
     missing = [name for name in ("rd_lambda", "lambdas", "fingerprint") if name not in metadata]
     if missing:
-        raise LicError(f"{path} is damaged (it does not say its {missing[0]}); copy it again")
+        raise LicError(f"{path} is damaged (it has no {missing[0]}); copy it again")
     config = ModelConfig.from_json(metadata["config"])
     if not isinstance(tree.get("params"), dict):
         raise LicError(f"{path} is damaged (it holds no weights); copy it again")
     fingerprint = _fingerprint(metadata, tree)
     if fingerprint.hex() != metadata["fingerprint"]:
-        raise LicError(
-            f"{path} is damaged (its fingerprint is not that of what a receiver computes with); copy it again"
-        )
+        raise LicError(f"{path} is damaged (its receiver's parts do not match its fingerprint); copy it again")
     params = {name: leaf.astype(np.float32) for name, leaf in flatten(tree["params"]).items()}
     if not all(np.all(np.isfinite(leaf)) for leaf in params.values()):
-        raise LicError(f"{path} holds weights that are no numbers; train it again from an earlier checkpoint")
+        raise LicError(f"{path} holds infinite or undefined weights; train it again from an earlier checkpoint")
     prior = prior_of(config)
     if not prior.is_exact:
-        raise LicError(f"{path} computes scale indexes in floating point, which differ between machines; refit it")
+        raise LicError(
+            f"{path} computes scale indexes in floating point, so machines differ; write it with `lic refit`"
+        )
     _check_receiver(path, config, params)
     params = unflatten(params)
     prior.check_receiver(params)
@@ -202,7 +201,7 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         rd_lambda, lambdas = float(metadata["rd_lambda"]), tuple(map(float, json.loads(metadata["lambdas"])))
         bin_edges, stacks = metadata.get(_BIN_EDGES_ENTRY, BIN_EDGES[0]), tree["quantizers"]
         if not isinstance(stacks, dict) or stacks.keys() != {"latent", "hyper_latent"}:
-            raise ValueError("its quantizers are not those of latent and hyper_latent")
+            raise ValueError("its quantizers are not named latent and hyper_latent")
         kind = metadata.get(_KIND_ENTRY, kind_of(stacks["latent"]))
         latent_quantizers = unstack(stacks["latent"], bin_edges, kind, prior.table_count)
         hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges, "staircase")
@@ -230,11 +229,11 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
 def _check_receiver(path: Path, config: ModelConfig, params: dict[str, np.ndarray]) -> None:
     """Raises LicError unless every array that a receiver computes with is there, in the configuration's shape.
 
-    Deep syntheses, which only JAX runs, are left to it.
+    Deep syntheses are not checked here; only JAX runs them.
 
     Args:
-      path: of the file.
-      config: what it says it holds.
+      path: the file's path.
+      config: the file's configuration.
       params: the arrays by name, as `flatten` names them.
     """
     expected = prior_of(config).receiver_shapes()
@@ -247,6 +246,6 @@ def _check_receiver(path: Path, config: ModelConfig, params: dict[str, np.ndarra
     if found != expected:
         name = min(found.items() ^ expected.items())[0]
         raise LicError(
-            f"{path} is damaged ({name} has shape {found.get(name)}, its configuration says {expected.get(name)}); "
+            f"{path} is damaged ({name} has shape {found.get(name)}, its configuration needs {expected.get(name)}); "
             "copy it again"
         )

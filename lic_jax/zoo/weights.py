@@ -1,6 +1,6 @@
 """Weights files: safetensors with the model's configuration in the header.
 
-Writing takes the library; reading, which a device does that only decodes, needs NumPy alone.
+Writing uses the library safetensors. Reading needs NumPy alone, for devices that only decode.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from lic_jax.io.files import make_folder, opened, write_bytes
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested dicts of arrays → one dict, names joined by slashes."""
+    """Flattens nested dicts of arrays to one dict, names joined by slashes."""
     flat = {}
     for name, leaf in tree.items():
         path = f"{prefix}{name}"
@@ -32,7 +32,7 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: dict[str, np.ndarray]) -> dict:
-    """The inverse of `flatten`."""
+    """Inverts `flatten`."""
     tree: dict = {}
     for path, leaf in flat.items():
         *parents, name = path.split("/")
@@ -44,12 +44,12 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
 
 
 def anchor_metadata(config: ModelConfig, rd_lambda: float) -> dict[str, str]:
-    """What an anchor's file says beside its arrays: the model, and the λ that it was trained for."""
+    """Makes the metadata of an anchor's file: the model's configuration, and the λ of its training."""
     return {"config": config.to_json(), "rd_lambda": repr(rd_lambda)}
 
 
 def save_weights(path: Path, tree: dict, metadata: dict[str, str]) -> None:
-    """Writes a tree of arrays as safetensors, whole or not at all; the entry `digest` joins its metadata."""
+    """Writes a tree of arrays as safetensors, whole or not at all; adds the entry `digest` to the metadata."""
     from safetensors.numpy import save as serialize
 
     path = Path(path)
@@ -62,16 +62,16 @@ def load_weights(path: Path) -> tuple[dict, dict[str, str]]:
     """Reads a weights file: (tree of arrays, metadata).
 
     Raises:
-      LicError: no such file, not a safetensors file, or not as it was written: its digest, if it has one, says so.
+      LicError: no such file, not a safetensors file, or its contents do not match its digest (if it has one).
     """
     tree, metadata = load_part(path, ("",))
     if "digest" in metadata and metadata["digest"] != _digest(metadata, flatten(tree)):
-        raise LicError(f"{path} is damaged (its digest is not that of its contents); copy it again")
+        raise LicError(f"{path} is damaged (its contents do not match its digest); copy it again")
     return tree, metadata
 
 
 def load_part(path: Path, prefixes: tuple[str, ...]) -> tuple[dict, dict[str, str]]:
-    """Reads of a weights file the arrays whose names begin with one of the prefixes: (tree of arrays, metadata).
+    """Reads the arrays whose names begin with one of the prefixes: (tree of arrays, metadata).
 
     The other arrays' bytes are not read, so the digest is not checked.
 
@@ -86,7 +86,7 @@ def load_part(path: Path, prefixes: tuple[str, ...]) -> tuple[dict, dict[str, st
 
 
 def load_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file alone.
+    """Reads only the metadata of a weights file.
 
     Raises:
       LicError: no such file, or not a safetensors file.
@@ -96,7 +96,7 @@ def load_metadata(path: Path) -> dict[str, str]:
 
 
 def sha256(text: str, arrays: dict[str, np.ndarray]) -> bytes:
-    """The hash of a text and of arrays: the text, then each array's name and bytes, in the order of their names.
+    """Hashes a text and arrays: the text, then each array's name and bytes, in the order of their names.
 
     Texts are in UTF-8, arrays little-endian and row-major.
     """
@@ -113,11 +113,11 @@ _DTYPES = {
     **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1"},
     **{f"{kind}{8 * size}": f"<{letter}{size}" for kind, letter in (("I", "i"), ("U", "u")) for size in (1, 2, 4, 8)},
 }
-"""safetensors' names of types."""
+"""The names of types in safetensors."""
 
 
 def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
-    """In hexadecimal digits, over all that a file says: metadata (but the digest), types, shapes and values."""
+    """Hashes all of a file: metadata except the digest, types, shapes and values; in hexadecimal digits."""
     said = {name: text for name, text in metadata.items() if name != "digest"}
     layout = {name: [array.dtype.newbyteorder("<").str, *array.shape] for name, array in arrays.items()}
     return sha256(json.dumps([said, layout], sort_keys=True), arrays).hex()
@@ -140,38 +140,38 @@ def _opened(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 def _header(file: BinaryIO) -> tuple[dict[str, dict], dict[str, str]]:
-    """What a safetensors file says of itself: (an entry an array, metadata). Leaves the file at the arrays' bytes.
+    """Reads a safetensors header: (an entry for each array, metadata). Leaves the file at the arrays' bytes.
 
-    It is 8 bytes of length, a JSON text, then the arrays.
+    The file is 8 bytes of length, a JSON text, then the arrays.
     """
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if length > size - 8:
-        raise ValueError(f"a header of {length} bytes in a file of {size}")
+        raise ValueError(f"its header should have {length} bytes, the file has {size}")
     entries = dict(json.loads(file.read(length)))
     metadata = entries.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("metadata that is no text")
+        raise ValueError("its metadata is not text")
     _check_tiling(entries, size - file.tell())
     return entries, metadata
 
 
 def _check_tiling(entries: dict[str, dict], size: int) -> None:
-    """Arrays lie one behind the other: none is read twice, so a file makes no more arrays than it has bytes."""
+    """Checks that the arrays fill the file without gap or overlap: a file makes no more bytes than it has."""
     end = 0
     for start, stop in sorted(entry["data_offsets"] for entry in entries.values()):
         if start != end:
-            raise ValueError(f"bytes {end} to {start} belong to no array or to two")
+            raise ValueError(f"bytes {end} to {start} belong to no array or to two arrays")
         end = stop
     if end != size:
         raise ValueError(f"{size - end} bytes belong to no array")
 
 
 def _array(file: BinaryIO, body: int, entry: dict) -> np.ndarray:
-    """The array of an entry whose offsets count from `body`."""
+    """Reads the array of an entry, whose offsets count from `body`."""
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     start, stop = entry["data_offsets"]
     if min((0, *shape)) < 0 or start > stop or stop - start != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"an array of shape {list(shape)} in bytes {start} to {stop}")
+        raise ValueError(f"an array of shape {list(shape)} does not fit bytes {start} to {stop}")
     file.seek(body + start)
     return np.frombuffer(bytearray(file.read(stop - start)), dtype).reshape(shape)

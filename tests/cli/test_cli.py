@@ -60,9 +60,9 @@ def test_compress_searches_for_as_long_as_asked(lic, stream, photograph_folder, 
     assert container.unpack((tmp_path / "b.lic").read_bytes()).rate_units == 256
     assert "interrupted" not in capsys.readouterr().out
     for arguments, message in (
-        (("--iterations", "-1"), "-1 iterations are negative"),
+        (("--iterations", "-1"), "iterations is -1"),
         (("--time-limit", "5"), "give --iterations"),
-        (("--iterations", "1", "--time-limit", "-5"), "time limit of -5 seconds"),
+        (("--iterations", "1", "--time-limit", "-5"), "time limit is -5 seconds"),
     ):
         assert lic("compress", image, tmp_path / "c.lic", *arguments) == 2
         error = capsys.readouterr().err
@@ -269,12 +269,12 @@ def test_bad_input_of_compress(lic, tmp_path, photograph_folder, capsys):
         ((tmp_path / "alpha.png", out), "transparency"),
         ((good, out, "--rate", "7.3"), "rate 7.3 is outside this model's rates, 0 to 2"),
         ((good, tmp_path / "none" / "out.lic"), "cannot be written"),
-        ((good, good), "named like an image"),
+        ((good, good), "ends like an image file"),
     ):
         assert lic("compress", *arguments) == 2
         assert message in capsys.readouterr().err
     assert lic("compress", good, out, "--model", "nonsense", with_model=False) == 2
-    assert "neither a file nor a shipped model" in capsys.readouterr().err
+    assert "is no file and no shipped model" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -330,7 +330,7 @@ def test_evaluate_names_what_it_leaves_out_and_keeps_names_apart(lic, photograph
     for name in ("a.png", "a.bmp", "b.png"):
         (tmp_path / name).unlink()
     assert lic("evaluate", tmp_path) == 2
-    assert "none of 1 images" in capsys.readouterr().err
+    assert "none of the 1 images" in capsys.readouterr().err
 
 
 def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_folder, tmp_path, capsys, monkeypatch):
@@ -349,7 +349,7 @@ def test_evaluate_interrupted_keeps_the_images_that_are_done(lic, photograph_fol
     assert lic("evaluate", photograph_folder, "--csv", tmp_path / "rows.csv", "--rates", 0, *search) == 130
     rows = read_csv(tmp_path / "rows.csv", MeasuredRow)
     assert [row.image for row in rows] == ["00", "01", measurement.MEAN]
-    assert "interrupted; these are of the first 2 images" in capsys.readouterr().err
+    assert "interrupted; measured the first 2 images" in capsys.readouterr().err
 
 
 def test_evaluate_covers_all_rates_by_default():

@@ -105,7 +105,7 @@ def test_rows_that_a_model_lacks_are_damage(plain, tmp_path):
     ]
     path = tmp_path / "short.safetensors"
     save_bundle(path, plain.config, plain.params, 0.01, plain.lambdas, tuple(quantizers), plain.hyper_quantizers)
-    with pytest.raises(LicError, match="its dead zones are not of 3 rates and 64 coding tables"):
+    with pytest.raises(LicError, match="its dead zones are not for 3 rates and 64 coding tables"):
         load_bundle(path)
 
 

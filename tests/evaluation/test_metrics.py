@@ -195,7 +195,7 @@ def test_jpeg_makes_blocks_of_eight():
 
 
 def test_blockiness_needs_a_grid_line():
-    with pytest.raises(LicError, match="no line of a grid of 16 pixels runs through an image of 16x12"):
+    with pytest.raises(LicError, match="no line of a grid of 16 pixels runs through this 16x12 image"):
         blockiness(np.zeros((12, 16, 3), np.uint8))
 
 

@@ -35,7 +35,7 @@ def test_every_image_has_its_stream_and_a_bad_one_is_named(folder, tmp_path):
     outcome = compress_images(encode, stream_paths(folder, tmp_path / "out"))
     assert (outcome.written, outcome.skipped) == (3, 0)
     assert [path.name for path, _ in outcome.failures] == ["01b.png", "01c.jpg"]
-    assert all("not an image" in reason for _, reason in outcome.failures)
+    assert all("not a readable image" in reason for _, reason in outcome.failures)
     assert names(tmp_path / "out") == ["00.png.lic", "01.png.lic", "02.png.lic"]
     assert (tmp_path / "out" / "02.png.lic").stat().st_size == 3
 
@@ -90,12 +90,12 @@ def test_the_command_says_what_was_left_out_and_exits_with_one(folder, tiny_mode
     command = ["compress-many", str(folder), str(tmp_path / "out"), "--model", str(tiny_model_file)]
     assert cli.main(command) == 1
     output = capsys.readouterr()
-    assert "3 streams written, 0 were there" in output.out
+    assert "3 streams written, 0 existed" in output.out
     assert "01b.png was left out" in output.err and "Traceback" not in output.err
     (folder / "01b.png").unlink()
     (folder / "01c.jpg").unlink()
     assert cli.main(command) == 0
-    assert "0 streams written, 3 were there" in capsys.readouterr().out
+    assert "0 streams written, 3 existed" in capsys.readouterr().out
     for refused in (("--rate", "9"), ("--rate", "0", "--bpp", "1"), ("--psnr", "-3"), ("--time-limit", "3")):
         assert cli.main([*command, *refused]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -82,7 +82,7 @@ def test_sixteen_bits_of_colour_are_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n" + b"0" * 40])
 def test_what_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(LicError, match="not an image"):
+    with pytest.raises(LicError, match="not a readable image"):
         read_image(tmp_path / "a.png")
 
 
@@ -90,7 +90,7 @@ def test_a_truncated_image_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = saved(tmp_path / "a.png", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(LicError, match="not an image"):
+    with pytest.raises(LicError, match="not a readable image"):
         read_image(path)
 
 

@@ -142,7 +142,7 @@ def test_training_lowers_the_objective(settings, tiny_params, photographs):
 
 def test_a_training_that_went_further_is_not_cut_back(uninterrupted, settings, photograph_folder):
     out, _ = uninterrupted
-    with pytest.raises(LicError, match=r"holds a training of 120 steps, more than 90; raise --steps"):
+    with pytest.raises(LicError, match=r"holds a training of 120 steps, more than --steps 90; raise --steps"):
         train_anchor(dataclasses.replace(settings, steps=90), photograph_folder, out)
 
 
@@ -157,7 +157,7 @@ def test_settings_written_before_a_field_existed_mean_its_default(uninterrupted,
 
 def test_an_orbax_too_old_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SUPPORTED", False)
-    with pytest.raises(LicError, match=r"needs orbax-checkpoint 0\.11"):
+    with pytest.raises(LicError, match=r"upgrade it to 0\.11 or newer"):
         checkpoint.open_checkpoints(tmp_path)
 
 

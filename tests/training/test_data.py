@@ -97,7 +97,7 @@ def test_a_folder_without_anything_usable_is_one_clear_error(folder, tmp_path_fa
         image_paths(folder / "colour.png")
     with pytest.raises(LicError, match=r"holds no image files.*png"):
         image_paths(tmp_path_factory.mktemp("empty"))
-    with pytest.raises(LicError, match=r"none of 2 images can be used; the first, narrow.png, 23×40 is smaller"):
+    with pytest.raises(LicError, match=r"none of the 2 images can be used \(narrow.png: 23×40 is smaller"):
         load_photographs([folder / "narrow.png", folder / "text.jpeg"], CROP)
 
 
@@ -248,6 +248,6 @@ def test_where_nothing_can_be_held_out_the_training_photographs_validate(folder,
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     training, validation = load_folder(tmp_path, 0.0, CROP)
     assert validation.names == training.names == tuple(sorted(GOOD))
-    assert "validating on those to train on" in capsys.readouterr().out
+    assert "validating on the training photographs" in capsys.readouterr().out
     training, validation = load_folder(tmp_path, 0.5, CROP)
     assert sorted(training.names + validation.names) == sorted(GOOD)

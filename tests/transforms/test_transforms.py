@@ -59,8 +59,8 @@ def test_the_shapes_of_the_signal_path():
         ({"prior": "gaussian"}, "prior 'gaussian' is unknown; known: factorized, hyperprior"),
         ({"hyper_synthesis": "dct"}, "hyper synthesis 'dct' is unknown; known: jpeg_like, standard"),
         ({"synthesis": "elic", "synthesis_channels": (8, 8)}, "too few for this model; give 3"),
-        ({"latent_channels": 0}, "latent_channels 0 must be whole numbers from 1"),
-        ({"latent_channels": 2.5}, "latent_channels 2.5 must be whole numbers"),
+        ({"latent_channels": 0}, "latent_channels is 0; give whole numbers from 1"),
+        ({"latent_channels": 2.5}, "latent_channels is 2.5; give whole numbers"),
         ({"synthesis_kernels": (4, 2)}, "smaller than the strides"),
     ],
 )

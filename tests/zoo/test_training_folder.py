@@ -141,10 +141,10 @@ def test_an_unknown_weight_is_named(training, name):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("_analysis/layer_with_weights-1/bias", "none for analysis/convolution_1/bias"),
-        ("_analysis/layer_with_weights-2/bias", "none for analysis/convolution_2/bias"),
-        ("_synthesis/base_conv/bias", "none for synthesis/layer_0/bias"),
-        ("_synthesis/out_conv/bias", "none for synthesis/layer_1/bias"),
+        ("_analysis/layer_with_weights-1/bias", "analysis/convolution_1/bias is missing"),
+        ("_analysis/layer_with_weights-2/bias", "analysis/convolution_2/bias is missing"),
+        ("_synthesis/base_conv/bias", "synthesis/layer_0/bias is missing"),
+        ("_synthesis/out_conv/bias", "synthesis/layer_1/bias is missing"),
         ("_prior/_base/_factors/1", "the published prior has no factor_1"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_missing_layer_among_others_alike_is_missed_where_they_end(training):
     folder, weights = training
     for name in ("kernel", "bias"):
         del weights[f"_analysis/layer_with_weights-1/{name}"]
-    with pytest.raises(LicError, match="none for analysis/convolution_2/kernel, or for one before it of its shape"):
+    with pytest.raises(LicError, match="analysis/convolution_2/kernel is missing, or one of its shape before it"):
         load_training(folder)
 
 
@@ -173,7 +173,7 @@ def test_a_density_too_many_is_named(training):
 def test_a_weight_too_many_is_named(training):
     folder, weights = training
     weights["_analysis/layer_with_weights-4/kernel"] = np.zeros((5, 5, LATENTS, LATENTS))
-    with pytest.raises(LicError, match="_analysis/layer_with_weights-4/kernel has no place"):
+    with pytest.raises(LicError, match="_analysis/layer_with_weights-4/kernel is left over"):
         load_training(folder)
 
 

@@ -1,4 +1,4 @@
-"""The contract of an entropy coder: symbols ↔ bytes, by integer tables, in one or more parts."""
+"""The contract of an entropy coder: it codes symbols to bytes and back, by integer tables, in one or more parts."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ import numpy as np
 from lic_jax.arrays import Float, Int
 
 Part = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
-"""(symbols, the row of the tables that each is coded with)."""
+"""(symbols, the row of the tables that codes each symbol)."""
 
 
 @runtime_checkable
@@ -16,10 +16,10 @@ class Reader(Protocol):
     """Reads a segment's symbols part by part: the tables of a part may depend on the symbols before it."""
 
     def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The next n symbols, int16.
+        """Reads the next n symbols, int16.
 
         Raises:
-          LicError: the data is no code of so many symbols.
+          LicError: the data does not code n symbols.
         """
         ...
 
@@ -34,7 +34,7 @@ class Coder(NamedTuple):
     Attributes:
       encode: (parts, tables) → bytes.
       open: (bytes, tables) → a `Reader`.
-      least_bits: tables → the bits that each one's cheapest symbol costs.
+      least_bits: tables → the bits of each table's cheapest symbol.
     """
 
     encode: Callable[[Sequence[Part], Int[np.ndarray, "tables symbols"]], bytes]

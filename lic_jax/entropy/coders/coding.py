@@ -1,6 +1,6 @@
 """Entropy coding of symbols with integer tables, by a coder of `registry.CODERS`.
 
-A coder is imported when it is used: a device that decodes streams of the default coder needs that one alone.
+A coder is imported when it is used, so a device that decodes streams of the default coder needs no other.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from lic_jax.registry import CODERS
 DEFAULT = next(iter(CODERS))
 
 _SLACK_BITS = 64
-"""A code may be shorter than the information of its symbols by its coder's state, no more."""
+"""A code may be shorter than the information of its symbols by its coder's state, but not by more."""
 
 
 def check(coder: str) -> None:
-    """Codes a symbol, so that a missing coder is missed before an image is searched for an hour.
+    """Checks that a coder works by coding a symbol, before a long search for an image's symbols.
 
     Raises:
       LicError: no such coder, or it is not installed.
@@ -34,11 +34,11 @@ def encode(
     tables: Int[np.ndarray, "tables symbols"],
     coder: str = DEFAULT,
 ) -> bytes:
-    """Codes n symbols, each with the table of its index, into bytes: none for no symbols.
+    """Codes n symbols, each with the table of its index, into bytes; no symbols give no bytes.
 
     Args:
       symbols: from 0 up.
-      table_index: the row of `tables` that each is coded with.
+      table_index: the row of `tables` that codes each symbol.
       tables: how many of 2²⁴ equal parts of the coder's range each symbol owns (`entropy.tables`).
       coder: a name in `registry.CODERS`.
 
@@ -64,10 +64,10 @@ def decode(
     tables: Int[np.ndarray, "tables symbols"],
     coder: str = DEFAULT,
 ) -> Int[np.ndarray, " n"]:
-    """The inverse of `encode`: int16 symbols in their original order.
+    """Inverts `encode`: returns int16 symbols in their original order.
 
     Raises:
-      LicError: no such coder, it is not installed, or the data is no code of so many symbols.
+      LicError: no such coder, it is not installed, or the data does not code n symbols.
     """
     reader = SegmentReader(data, tables, coder)
     symbols = reader.read(table_index)
@@ -88,7 +88,7 @@ class SegmentReader:
         self._bits = 0.0
 
     def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The next n symbols, int16.
+        """Reads the next n symbols, int16.
 
         Raises:
           LicError: the segment is too short for them, or damaged.
@@ -119,7 +119,7 @@ class SegmentReader:
 
 
 def _counts(table_index: Int[np.ndarray, " n"], table_count: int) -> Int[np.ndarray, " tables"]:
-    """How often each table is used, counted in pieces: NumPy counts copies of 64 bits."""
+    """Counts how often each table is used, in pieces, because NumPy counts copies of 64 bits."""
     counts = np.zeros(table_count, np.int64)
     for start in range(0, len(table_index), 1 << 24):
         counts += np.bincount(table_index[start : start + (1 << 24)], minlength=table_count)

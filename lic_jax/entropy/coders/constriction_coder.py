@@ -1,7 +1,7 @@
 """Entropy coding with integer tables by constriction's range coder (Bamler 2022): the default.
 
-Symbols are grouped by the table they are coded with, so that each table is set up once a stream; within a group they
-keep their order.
+Symbols are grouped by the table that codes them, so that each table is set up once a stream. Within a group they keep
+their order.
 """
 
 import functools
@@ -17,20 +17,20 @@ from lic_jax.errors import LicError
 
 
 def _model(frequencies: Int[np.ndarray, " symbols"]):
-    """constriction's entropy model with exactly these frequencies out of 2²⁴.
+    """Makes constriction's entropy model with exactly these frequencies out of 2²⁴.
 
     Its fast quantization of n symbols gives symbol k the range from floor(s · Σ_{j<k} p_j) + k, s = (2²⁴ − n)/Σ p.
-    For p_j = frequency_j − 1 the factor s is exactly 1 and every sum an integer: nothing is left to round.
+    For p_j = frequency_j − 1 the factor s is exactly 1 and every sum an integer, so nothing is rounded.
     """
     return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
 
 
 _CHUNK = 1 << 24
-"""Larger images' positions are sought in pieces of so many symbols, lest they take more memory than the symbols."""
+"""Positions in larger images are found in pieces of this many symbols, to take less memory than the symbols."""
 
 
 def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
-    """(table, positions) of every table that occurs, in the order of the tables, one or more a table."""
+    """Yields (table, positions) of every table that occurs, in the order of the tables, one or more a table."""
     if len(table_index) > _CHUNK:
         for table in range(table_count):
             for start in range(0, len(table_index), _CHUNK):
@@ -57,12 +57,12 @@ def encode(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"]) -> 
 
 
 def least_bits(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, " tables"]:
-    """The bits that a table's cheapest symbol costs."""
+    """Returns the bits of each table's cheapest symbol."""
     return information(tables.max(axis=1))
 
 
 class Reader:
-    """Reads what `encode` wrote (`coders.base.Reader`).
+    """Reads the bytes of `encode` (`coders.base.Reader`).
 
     Raises:
       LicError: the data is not whole words.
@@ -70,16 +70,18 @@ class Reader:
 
     def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"]):
         if len(data) % 4:
-            raise LicError(f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged")
+            raise LicError(
+                f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged, get it again"
+            )
         self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
         self._tables = len(tables)
         self._model_of = functools.cache(lambda table: _model(tables[table]))
 
     def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The next n symbols, int16, in their original order.
+        """Reads the next n symbols, int16, in their original order.
 
         Raises:
-          LicError: the data is no code of so many symbols.
+          LicError: the data does not code n symbols.
         """
         symbols = np.empty(len(table_index), np.int16)
         for table, positions in _groups(table_index, self._tables):

@@ -1,9 +1,9 @@
 """Entropy coding with integer tables by tensorflow-compression's range coder; needs the extra `tfc`.
 
-That coder's probabilities have 16 bits, our tables 24. A symbol with less than one of 2¹⁶ parts is therefore coded in
-two steps: as an escape, which owns the parts of all such symbols of its table, and among these with all 2¹⁶ parts. All
-first steps of a part come first, then the second ones, so that a decoder knows the tables of what it reads. The
-coder's own escape (Elias gamma codes without an end) would read damaged bytes for ever.
+That coder's probabilities have 16 bits, our tables 24. So a rare symbol, with less than one of 2¹⁶ parts, is coded in
+two steps: first as an escape, which owns the parts of all rare symbols of its table, then among the rare symbols with
+all 2¹⁶ parts. All first steps of a part come before the second ones, so that a decoder knows the table of each step.
+The coder's own escape (Elias gamma codes without an end) would read damaged bytes for ever.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from lic_jax.errors import LicError
 BITS = 16
 _PARTS = 1 << BITS
 _RARE = 1 << (PRECISION_BITS - BITS)
-"""Symbols with less of 2²⁴ parts than this are escaped."""
+"""Symbols with fewer of 2²⁴ parts than this are escaped."""
 
 _CHUNK = 1 << 24
-"""Symbols go to the coder in pieces, lest copies of 32 bits take more memory than the image."""
+"""Symbols go to the coder in pieces, so that copies of 32 bits take less memory than the image."""
 
 
 def sixteen_bits(weights: Int[np.ndarray, "rows symbols"]) -> Int[np.ndarray, "rows edges"]:
-    """Edges from 0 to 2¹⁶ between symbols: in proportion to integer weights, one part or more for each that is not 0.
+    """Computes edges from 0 to 2¹⁶ between symbols, in proportion to integer weights; none but 0 gets less than a part.
 
-    With C_k = Σ_{j<k} weight_j and n_k the number of weights before k that are not 0, edge k is
-    ⌊C_k (2¹⁶ − n) / C⌋ + n_k. Where all weights are 0 the last symbol has everything.
+    With C_k = Σ_{j<k} weight_j and n_k the number of nonzero weights before k, edge k is ⌊C_k (2¹⁶ − n) / C⌋ + n_k. If
+    all weights are 0, the last symbol has all parts.
     """
     summed, present = (
         np.concatenate([np.zeros((len(weights), 1), np.int64), np.cumsum(values, axis=1, dtype=np.int64)], axis=1)
@@ -42,10 +42,10 @@ def sixteen_bits(weights: Int[np.ndarray, "rows symbols"]) -> Int[np.ndarray, "r
 
 
 def lookup(tables: Int[np.ndarray, "tables symbols"]) -> Int[np.ndarray, "rows entries"]:
-    """tensorflow-compression's tables (int32): precision and edges a row.
+    """Makes tensorflow-compression's tables (int32): precision and edges in each row.
 
-    The first half are those of the first steps, whose last symbol is the escape; the second half those of the second
-    steps. A symbol that a row does not code has no parts in it.
+    The first half is for the first steps, whose last symbol is the escape; the second half is for the second steps. A
+    symbol that a row does not code has no parts in it.
     """
     rare = tables < _RARE
     escape = np.sum(tables * rare, axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def lookup(tables: Int[np.ndarray, "tables symbols"]) -> Int[np.ndarray, "rows e
 
 
 def least_bits(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, " tables"]:
-    """The least bits that a symbol of each table can cost.
+    """Returns the least bits that a symbol of each table can cost.
 
     The coder's intervals, of 2¹⁶ units or more, are rounded to whole units, so a symbol may own one part more.
     """
@@ -65,8 +65,8 @@ def least_bits(tables: Int[np.ndarray, "tables symbols"]) -> Float[np.ndarray, "
 
 
 def _library() -> tuple[ModuleType, ModuleType]:
-    tensorflow_compression = extras.of_tfc("tensorflow_compression", "coder tfc")
-    return extras.of_tfc("tensorflow", "coder tfc"), tensorflow_compression
+    tensorflow_compression = extras.import_tfc("tensorflow_compression", "coder tfc")
+    return extras.import_tfc("tensorflow", "coder tfc"), tensorflow_compression
 
 
 def _pieces(count: int) -> list[slice]:
@@ -95,7 +95,7 @@ def encode(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"]) -> 
 
 
 class Reader:
-    """Reads what `encode` wrote (`coders.base.Reader`).
+    """Reads the bytes of `encode` (`coders.base.Reader`).
 
     Raises:
       LicError: tensorflow-compression is not installed.
@@ -107,7 +107,7 @@ class Reader:
         self._tables, self._escape = tables.shape
 
     def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The next n symbols, int16, in their original order."""
+        """Reads the next n symbols, int16, in their original order."""
         symbols = np.empty(len(table_index), np.int16)
         for piece in _pieces(len(symbols)):
             symbols[piece] = self._next(table_index[piece].astype(np.int32))

@@ -1,11 +1,11 @@
-"""The contract of a prior: what sender and receiver know of a latent before its symbols are read.
+"""The contract of a prior: the probabilities by which sender and receiver code a latent.
 
-A prior gives its latent in *stages*. Each stage says with which mean and coding table some positions are coded, as a
-function of the hyper latent and of the latents of earlier stages; masks say which positions. A mean-scale hyperprior
-has one stage; a context model has several.
+A prior codes its latent in *stages*. Each stage gives mean and coding table of some positions, as a function of the
+hyper latent and of the latents of earlier stages; masks select the positions. A mean-scale hyperprior has one stage; a
+context model has several.
 
-A prior is a plain object made from a `ModelConfig`. The methods that a sender trains with import JAX when they are
-called: a receiver reads the rest in NumPy alone.
+A prior is a plain object made from a `ModelConfig`. Its training methods import JAX when they are called; a receiver
+uses the rest with NumPy alone.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Any], tuple[Any, Any]]
 """A stage: ŷ of all earlier stages [batch, h, w, C], zero elsewhere (None before the first stage) → (mean μ, index of
-the coding table), both [batch, h, w, C]. The index is exact on every machine, and so is all that it depends on."""
+the coding table), both [batch, h, w, C]. The index, and all that it depends on, is exact on every machine."""
 
 
 class CodingTables(NamedTuple):
-    """The integer tables of one rate: for the hyper latent a row a channel, for the latent a row an index."""
+    """The integer tables of one rate: a row for each channel of the hyper latent, and for each index of the latent."""
 
     hyper_latent: Int[np.ndarray, "hyper symbols"]
     latent: Int[np.ndarray, "indexes symbols"]
@@ -35,15 +35,15 @@ class CodingTables(NamedTuple):
 
 @runtime_checkable
 class Prior(Protocol):
-    """What a model knows of its latent.
+    """The prior of a model's latent.
 
     Attributes:
       has_hyper_latent: whether streams carry a hyper latent.
       parts: the names of its parameters' trees in a model.
-      receiver_parts: those that a receiver computes with.
-      halo: rows of hyper latents that a mean or an index can see on either side; None where a latent can see others, so
-        that an image cannot be predicted in bands.
-      stage_count: how many stages it has.
+      receiver_parts: the parts that a receiver computes with.
+      halo: rows of hyper latents on either side that a mean or an index depends on; None where it depends on other
+        latents, so that an image cannot be predicted in bands.
+      stage_count: the number of stages.
     """
 
     has_hyper_latent: ClassVar[bool]
@@ -56,59 +56,59 @@ class Prior(Protocol):
 
     @property
     def table_count(self) -> int:
-        """How many coding tables the latent has."""
+        """The number of the latent's coding tables."""
         ...
 
     @property
     def is_exact(self) -> bool:
-        """Whether all receivers get the same symbols: no floating-point sum decides about a table."""
+        """Whether all receivers get the same symbols, because no floating-point sum selects a table."""
         ...
 
     def modules(self) -> "dict[str, nn.Module]":
-        """The Flax modules of its parts, by name."""
+        """Makes the Flax modules of its parts, by name."""
         ...
 
     def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """For each stage the positions that it codes, in a latent of this shape; of one stage, `(np.True_,)`."""
+        """Returns the positions that each stage codes in a latent of this shape; a single stage has `(np.True_,)`."""
         ...
 
     def hyper_encode(self, modules: Any, latent: Any) -> Any:
-        """Latent y [batch, h, w, C] → hyper latent z [batch, h/4, w/4, N], not quantized."""
+        """Computes the hyper latent z [batch, h/4, w/4, N], not quantized, from the latent y [batch, h, w, C]."""
         ...
 
     def hyper_mass(self, modules: Any, lower: Any, upper: Any) -> Any:
-        """The probability that a hyper latent lies in (lower, upper]."""
+        """Computes the probability that a hyper latent lies in (lower, upper]."""
         ...
 
     def latent_mass(self, modules: Any, lower: Any, upper: Any, index: Any) -> Any:
-        """The probability that y − μ lies in (lower, upper], by the index that a stage gave."""
+        """Computes the probability that y − μ lies in (lower, upper], by the index from a stage."""
         ...
 
     def stages(self, modules: Any, hyper_latent: Any) -> tuple[Predict, ...]:
-        """The stages of a latent in JAX, given ẑ [batch, h/4, w/4, N]."""
+        """Returns the stages of a latent in JAX, given ẑ [batch, h/4, w/4, N]."""
         ...
 
     def receiver_stages(
         self, params: dict
     ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w N"]], tuple[Predict, ...]]:
-        """The same in NumPy, prepared for a model's weights; every index equals that of `stages`."""
+        """Prepares the same stages in NumPy for a model's weights; every index equals that of `stages`."""
         ...
 
     def coding_tables(self, params: dict, quantizer: Any, hyper_quantizer: Any) -> CodingTables:
-        """The integer tables of a pair of integer quantizers."""
+        """Computes the integer tables of a pair of integer quantizers."""
         ...
 
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the parameters that a receiver computes with, by names joined with slashes."""
+        """Returns the shapes of the parameters that a receiver computes with, by names joined with slashes."""
         ...
 
     def check_receiver(self, params: dict) -> None:
-        """Raises LicError where a receiver's parameters break a rule that shapes do not show."""
+        """Raises LicError if a receiver's parameters break a rule that shapes do not show."""
         ...
 
 
 def prior_of(config: ModelConfig) -> Prior:
-    """The prior of a configuration."""
+    """Makes the prior of a configuration."""
     return PRIORS[config.prior](config)
 
 
@@ -122,11 +122,11 @@ def through_stages(
     decide: Callable[[Any, Any], Any],
     where: Callable[[Any, Any, Any], Any],
 ) -> tuple[Any, Any, Any]:
-    """ŷ, its means and its indexes, each stage decided with the earlier ones known.
+    """Computes ŷ, its means and its indexes, stage after stage.
 
     Args:
-      stages, masks: of a prior.
-      decide: (mean, index) → the quantized y − μ; positions of other stages are passed over.
+      stages, masks: a prior's stages and masks.
+      decide: (mean, index) → the quantized y − μ; positions of other stages are ignored.
       where: `numpy.where` or `jax.numpy.where`.
     """
     mean, index = stages[0](None)

@@ -1,4 +1,4 @@
-"""One learned, fully factorized density a channel (Ballé et al. 2018, appendix 6.1).
+"""One learned, fully factorized density for each channel (Ballé et al. 2018, appendix 6.1).
 
 It is the prior of the hyper latent and, in a model without one, of the latent itself.
 """
@@ -14,10 +14,10 @@ from jaxtyping import Array, Float
 
 
 class FactorizedDensity(nn.Module):
-    """A monotone network a channel, whose sigmoid is the cumulative distribution.
+    """A monotone network for each channel, whose sigmoid is the cumulative distribution.
 
     Attributes:
-      channels: each has a density of its own.
+      channels: the number of channels; each has its own density.
       filters: widths of the hidden layers.
       init_scale: the initial density spreads over about this range.
     """
@@ -47,7 +47,7 @@ class FactorizedDensity(nn.Module):
         self.layers = layers
 
     def cumulative_logits(self, values: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
-        """The logit of P(z ≤ value), channel by channel; increasing in the value."""
+        """Computes the logit of P(z ≤ value), channel by channel; it increases with the value."""
         hidden = values[..., None]
         for matrix, bias, factor in self.layers:
             hidden = jnp.sum(jax.nn.softplus(matrix) * hidden[..., None, :], axis=-1) + bias
@@ -58,7 +58,7 @@ class FactorizedDensity(nn.Module):
     def __call__(
         self, lower: Float[Array, "*batch channel"], upper: Float[Array, "*batch channel"]
     ) -> Float[Array, "*batch channel"]:
-        """P(lower < z ≤ upper), each interval mirrored into the tail that keeps precision."""
+        """Computes P(lower < z ≤ upper), with each interval mirrored into the tail that keeps precision."""
         low, high = self.cumulative_logits(lower), self.cumulative_logits(upper)
         sign = -jnp.sign(jax.lax.stop_gradient(low + high))
         sign = jnp.where(sign == 0, 1.0, sign)

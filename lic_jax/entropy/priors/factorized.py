@@ -1,4 +1,4 @@
-"""The factorized prior (Ballé et al. 2018): one learned density a channel, and nothing is sent beside the latent.
+"""The factorized prior (Ballé et al. 2018): one learned density for each channel, and only the latent is sent.
 
 The hyper latent has no channels, μ = 0, and a latent's index is its channel.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Factorized:
-    """One stage that knows nothing but the channel (`entropy.priors.base.Prior`)."""
+    """One stage, which knows only the channel (`entropy.priors.base.Prior`)."""
 
     has_hyper_latent: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ("latent_prior",)
@@ -33,38 +33,38 @@ class Factorized:
 
     @property
     def table_count(self) -> int:
-        """One for each channel."""
+        """One table for each channel."""
         return self.config.latent_channels
 
     def modules(self) -> "dict[str, nn.Module]":
-        """The latent's densities."""
+        """Makes the latent's densities."""
         from lic_jax.entropy.priors.density import FactorizedDensity
 
         return {"latent_prior": FactorizedDensity(self.config.latent_channels)}
 
     def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """All positions at once."""
+        """Returns the mask of all positions."""
         return ONE_STAGE
 
     def hyper_encode(self, modules, latent: "Array") -> "Array":
-        """A hyper latent without channels."""
+        """Returns a hyper latent without channels."""
         import jax.numpy as jnp
 
         batch, rows, columns, _ = latent.shape
         return jnp.zeros((batch, rows // LATENTS_PER_HYPER, columns // LATENTS_PER_HYPER, 0))
 
     def hyper_mass(self, modules, lower: "Array", upper: "Array") -> "Array":
-        """1: there is nothing to know."""
+        """Returns probabilities of 1, because the hyper latent is empty."""
         import jax.numpy as jnp
 
         return jnp.ones_like(lower)
 
     def latent_mass(self, modules, lower: "Array", upper: "Array", index: "Array") -> "Array":
-        """By the channel's density."""
+        """Computes the probability by the channel's density."""
         return modules.latent_prior(lower, upper)
 
     def stages(self, modules, hyper_latent: "Array") -> tuple[Predict, ...]:
-        """Mean 0 and the channel of every latent."""
+        """Returns one stage: mean 0 and the channel of every latent."""
         import jax.numpy as jnp
 
         shape = self._latent_shape(hyper_latent.shape)
@@ -74,7 +74,7 @@ class Factorized:
     def receiver_stages(
         self, params: dict
     ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w 0"]], tuple[Predict, ...]]:
-        """The same in NumPy."""
+        """Returns the same stage in NumPy."""
 
         def stages(hyper_latent: np.ndarray) -> tuple[Predict, ...]:
             shape = self._latent_shape(hyper_latent.shape)
@@ -88,14 +88,14 @@ class Factorized:
         return batch, LATENTS_PER_HYPER * rows, LATENTS_PER_HYPER * columns, self.config.latent_channels
 
     def coding_tables(self, params: dict, quantizer, hyper_quantizer) -> CodingTables:
-        """A table a channel, and none for the hyper latent."""
+        """Computes one table for each channel, and none for the hyper latent."""
         none = np.zeros((0, hyper_quantizer.symbol_count), np.int64)
         return CodingTables(none, factorized_tables(params["latent_prior"], quantizer))
 
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the latent's densities."""
+        """Returns the shapes of the latent's densities."""
         shapes = density_shapes(self.config.latent_channels)
         return {f"latent_prior/{name}": shape for name, shape in shapes.items()}
 
     def check_receiver(self, params: dict) -> None:
-        """Every density makes tables that are exact."""
+        """Checks nothing: every density gives exact tables."""

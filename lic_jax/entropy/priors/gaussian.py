@@ -1,7 +1,7 @@
 """The conditional prior of the latent: a zero-mean Gaussian of y − μ whose scale comes from a table of 64 values.
 
-Ballé et al. 2018, section 3.2, with the scale table of tensorflow-compression: log-spaced scales, so that an entropy
-coder needs 64 tables, one a scale index, and not one a latent.
+Ballé et al. 2018, section 3.2, with the scale table of tensorflow-compression: scales are log-spaced, so an entropy
+coder needs 64 tables, one for each scale index, instead of one for each latent.
 """
 
 import math
@@ -15,20 +15,20 @@ from lic_jax.gradients import lower_bound
 
 
 def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch companded"]:
-    """log(1 + |y|) for the spread and tanh(y/4) for the sign, side by side: what a hyper analysis may see.
+    """Computes an input of the hyper analysis: log(1 + |y|) for the spread and tanh(y/4) for the sign, side by side.
 
-    Latents span three decades, and their spread says more than their value: from these a hyper analysis learns sooner.
+    Latents span three decades, and their spread says more than their value. From these a hyper analysis learns sooner.
     """
     return jnp.concatenate([jnp.log1p(jnp.abs(latent)), jnp.tanh(latent / 4)], axis=-1)
 
 
 def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The real-valued scale index in [0, 63] of a scale's natural logarithm."""
+    """Computes the real-valued scale index in [0, 63] of a scale's natural logarithm."""
     return _inside_table((log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP)
 
 
 def index_of_log_index(log_index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """exp of what the published models' hyper synthesis puts out, clipped to [0, 63]."""
+    """Computes the scale index from the output of a published hyper synthesis: its exp, clipped to [0, 63]."""
     return _inside_table(jnp.exp(log_index))
 
 
@@ -37,7 +37,7 @@ def _inside_table(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def scale_of_index(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The scale that an index stands for: 0.11 · exp(index · ln(256/0.11)/63)."""
+    """Computes the scale of an index: 0.11 · exp(index · ln(256/0.11)/63)."""
     return SCALE_MIN * jnp.exp(index * LOG_SCALE_STEP)
 
 
@@ -45,9 +45,9 @@ def scale_of_index(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def gaussian_mass(
     lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], scale: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision.
+    """Computes P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision.
 
-    The derivative is written out: it needs the density at the two ends alone.
+    The derivative is written out, because it needs only the density at the two ends.
     """
     mirrored = lower + upper > 0
     low = jnp.where(mirrored, -upper, lower) / scale

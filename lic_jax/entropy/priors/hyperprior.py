@@ -1,6 +1,7 @@
-"""The mean-scale hyperprior (Minnen et al. 2018): Gaussians whose means and scales a hyper latent says.
+"""The mean-scale hyperprior (Minnen et al. 2018): Gaussians whose means and scales follow from a hyper latent.
 
-A latent's index is that of its scale in a table of 64 (`entropy.scale_table`).
+The hyper latent is side information, coded before the latent. A latent's index is that of its scale in a table of 64
+(`entropy.scale_table`).
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ class Hyperprior:
 
     @property
     def table_count(self) -> int:
-        """One for each scale."""
+        """One table for each scale."""
         return SCALE_COUNT
 
     @property
@@ -44,7 +45,7 @@ class Hyperprior:
         return self.config.hyper_arithmetic == "integer"
 
     def modules(self) -> "dict[str, nn.Module]":
-        """Hyper analysis, the hyper latent's densities, and the hyper synthesis in floats or in integers."""
+        """Makes the hyper analysis, the hyper latent's densities, and the hyper synthesis in floats or in integers."""
         from lic_jax.entropy.priors.density import FactorizedDensity
         from lic_jax.entropy.priors.integer_module import IntegerHyperSynthesis
         from lic_jax.transforms.module import as_module
@@ -59,27 +60,27 @@ class Hyperprior:
         }
 
     def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """All positions at once."""
+        """Returns the mask of all positions."""
         return ONE_STAGE
 
     def hyper_encode(self, modules, latent: "Array") -> "Array":
-        """z = h_a(y)."""
+        """Computes z = h_a(y)."""
         from lic_jax.entropy.priors.gaussian import compand
 
         return modules.hyper_analysis(compand(latent) if self.config.hyper_input == "companded" else latent)
 
     def hyper_mass(self, modules, lower: "Array", upper: "Array") -> "Array":
-        """By the hyper latent's density of each channel."""
+        """Computes the probability by the density of each channel."""
         return modules.hyper_prior(lower, upper)
 
     def latent_mass(self, modules, lower: "Array", upper: "Array", index: "Array") -> "Array":
-        """By the Gaussian of the index, which may be real-valued."""
+        """Computes the probability by the Gaussian of the index, which may be real-valued."""
         from lic_jax.entropy.priors.gaussian import gaussian_mass, scale_of_index
 
         return gaussian_mass(lower, upper, scale_of_index(index))
 
     def stages(self, modules, hyper_latent: "Array") -> tuple[Predict, ...]:
-        """One; the index is real-valued in [0, 63] while the model trains, whole once it codes."""
+        """Returns one stage; its index is real-valued in [0, 63] in training, and whole in integer arithmetic."""
         return (lambda _: self._predict(modules, hyper_latent),)
 
     def _predict(self, modules, hyper_latent: "Array") -> "tuple[Array, Array]":
@@ -96,16 +97,16 @@ class Hyperprior:
     def receiver_stages(
         self, params: dict
     ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w N"]], tuple[Predict, ...]]:
-        """The integer hyper synthesis in NumPy."""
+        """Prepares the integer hyper synthesis in NumPy."""
         predict = integers.integer_hyper_synthesis(np, params["hyper_synthesis"], self.config)
         return lambda hyper_latent: (lambda _: predict(hyper_latent),)
 
     def coding_tables(self, params: dict, quantizer, hyper_quantizer) -> CodingTables:
-        """The densities' tables of each channel, and the Gaussians' of each scale."""
+        """Computes the densities' table of each channel, and the Gaussians' table of each scale."""
         return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
 
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the hyper latent's densities and of the integer hyper synthesis."""
+        """Returns the shapes of the hyper latent's densities and of the integer hyper synthesis."""
         channels = self.config.hyper_channels
         shapes = integers.parameter_shapes(self.config.hyper_synthesis_layers, channels)
         return {

@@ -1,4 +1,4 @@
-"""The integer hyper synthesis as Flax modules, through which quantizers are fitted."""
+"""The integer hyper synthesis as Flax modules; a refit of quantizers passes its gradients through them."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ class IntegerHyperSynthesis(nn.Module):
 
     Attributes:
       layers: the description of the hyper synthesis.
-      scale_output: what the trained weights put out for the scale, as in `ModelConfig`.
+      scale_output: the form of the scale in the trained weights' output, as in `ModelConfig`.
     """
 
     layers: Layers

@@ -1,18 +1,17 @@
 """The hyper synthesis in integers: the same scale indexes and means on every machine (docs/design.md, rule 1).
 
-Integers are held in float32. Activations have 8 bits and weights at most 8 and a sign, and every output channel is
-scaled so that Σ|w| · 255 + |bias| < 2²⁴: all partial sums are integers that float32 holds exactly, so neither their
-order nor fused operations change a bit, and bfloat16 and TF32 products are exact, too. Activations are requantized by
-powers of two and floor.
+Integers are held in float32. Activations have 8 bits, and weights at most 8 and a sign. Every output channel is scaled
+so that Σ|w| · 255 + |bias| < 2²⁴, so float32 holds all partial sums exactly. Neither their order nor fused operations
+change a bit, and bfloat16 and TF32 products are exact, too. Activations are requantized by powers of two and floor.
 
     a_0 = ⌊clip(ẑ · input_scale + ½, −128, 127)⌋
     a_l = ⌊clip((W_l a_{l−1} + b_l) · scale_l, 0, 255)⌋              hidden layers; the clip is their ReLU
     (μ, s) = (W a + b) · scale                                        last layer
-    index = ⌊clip(s, 0, 63)⌋                                          of a model trained for the scale's logarithm
-    index = #{k = 0 … 62 : s ≥ ln(k + ½)}                             of one trained for the index' logarithm
+    index = ⌊clip(s, 0, 63)⌋                                          if trained for the scale's logarithm
+    index = #{k = 0 … 62 : s ≥ ln(k + ½)}                             if trained for the index' logarithm
 
-Every scale is a power of two; the ½ that makes a floor a rounding is part of the bias, and so is what makes a scale's
-logarithm its index. The logarithm of an index stays one: comparing it with constants is exact, where exp would not be.
+Every scale is a power of two. The bias contains the ½ that makes a floor a rounding, and the offset that makes a
+scale's logarithm its index. The logarithm of an index is compared with constants, which is exact; exp would not be.
 No framework is imported here: the array module is an argument.
 """
 
@@ -37,13 +36,13 @@ WEIGHT_MAX = 255
 SUM_LIMIT = 1 << 24
 
 _BYTE_MAX = 127
-"""What calibration scales the weights of a single layer to, which has the most of them: a file holds them as bytes."""
+"""The largest weight of a hyper synthesis of a single, large layer, so that a file holds its weights as bytes."""
 
 LOG_INDEX_THRESHOLDS = exact.log(np.arange(SCALE_COUNT - 1) + 0.5).astype(np.float32)
-"""ln(k + ½), k = 0 … 62, rounded to float32: where the whole number nearest to exp(s) steps up."""
+"""ln(k + ½), k = 0 … 62, rounded to float32: the values of s at which the whole number nearest to exp(s) steps up."""
 
 _HEADROOM = 2.0
-"""Activations may grow by this beyond the calibration's largest before they are clipped."""
+"""Activations may grow by this factor beyond the calibration's largest before they are clipped."""
 
 _BALANCING_SWEEPS = 20
 
@@ -52,7 +51,7 @@ _LEAST_ACTIVATION = 1e-3
 
 
 def integer_layer(xp, params: dict, stride: int) -> Callable:
-    """A layer: integers as float32, [batch, rows, columns, in] → their sums, times a power of two.
+    """Makes a layer: integers as float32, [batch, rows, columns, in] → their sums, times a power of two.
 
     Args:
       xp: numpy or jax.numpy.
@@ -63,23 +62,23 @@ def integer_layer(xp, params: dict, stride: int) -> Callable:
 
 
 def without_gradient(step: Callable, smooth: Callable, values):
-    """A step function's values, as a receiver needs them."""
+    """Applies a step function without a gradient, for a receiver."""
     return step(values)
 
 
 def through_integer_layers(
     xp, input_scale, layers: Sequence[Callable], scale_output: str, hyper_latent, quantize: Callable = without_gradient
 ):
-    """ẑ → (μ, scale index), both exact.
+    """Computes (μ, scale index) from ẑ, both exact.
 
     Args:
       xp: numpy or jax.numpy.
       input_scale: [N], float32.
       layers: each an `integer_layer`.
-      scale_output: the configuration's: how the index is read off the last layer.
+      scale_output: how the index is read off the last layer, as in the configuration.
       hyper_latent: [batch, h/4, w/4, N], levels of a fixed-point quantizer: multiples of 2⁻¹³ below 2¹¹.
-      quantize: (a step function, the smooth one that it follows, values) → the step function's values; what gradients
-        go through brings its own.
+      quantize: (a step function, the smooth function that it follows, values) → the step function's values; training
+        passes one with gradients.
 
     Returns:
       μ float32 and the scale index, integers in [0, 63] as float32, [batch, h, w, C] each.
@@ -97,7 +96,7 @@ def through_integer_layers(
 
 
 def _nearest_to_exp(xp, values):
-    """The whole number nearest to exp(v), at most 63, by comparisons alone."""
+    """Computes the whole number nearest to exp(v), at most 63, by comparisons alone."""
     return xp.searchsorted(LOG_INDEX_THRESHOLDS, values, side="right").astype(np.float32)
 
 
@@ -106,7 +105,7 @@ def _bounded_exp(xp, values):
 
 
 def integer_hyper_synthesis(xp, params: dict, config: ModelConfig) -> Callable:
-    """`through_integer_layers` as a function of ẑ, with input_scale [N] and layer_0, layer_1, … of a tree."""
+    """Makes `through_integer_layers` a function of ẑ, with input_scale [N] and layer_0, layer_1, … of a tree."""
     layers = [
         integer_layer(xp, params[layer.name], layer.stride)
         for layer in transposed_layers(config.hyper_synthesis_layers)
@@ -115,18 +114,18 @@ def integer_hyper_synthesis(xp, params: dict, config: ModelConfig) -> Callable:
 
 
 def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[ModelConfig, dict]:
-    """The integer form of a trained hyper synthesis, by calibration.
+    """Converts a trained hyper synthesis to integers, by calibration.
 
-    Hidden channels that never fire on the calibration's hyper latents are left out: they cost a receiver as much as
-    those that do, and say nothing.
+    Hidden channels that never fire on the calibration's hyper latents are removed: they cost a receiver as much as the
+    others, and contribute nothing.
 
     Args:
       params: the float parameters: layer_i with kernel and bias.
       config: the model.
-      hyper_latents: quantized hyper latents of training crops, [count, h/4, w/4, N]: what activations are scaled for.
+      hyper_latents: quantized hyper latents of training crops, [count, h/4, w/4, N], for the scale of activations.
 
     Returns:
-      The configuration with integer arithmetic and the hidden channels that are left, and the parameters.
+      The configuration with integer arithmetic and the remaining hidden channels, and the parameters.
     """
     hidden = np.asarray(hyper_latents, np.float64)
     reach = _HEADROOM * np.maximum(np.abs(hidden).max(axis=(0, 1, 2)), 1.0)
@@ -158,21 +157,21 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
 
 
 def from_integers(integers: dict, config: ModelConfig) -> dict:
-    """The float parameters that integers stand for, to train on: the inverse of `to_integers`, but for its rounding.
+    """Converts integers back to floats, for more training: inverts `to_integers`, except for its rounding.
 
-    In which units a hidden channel had been trained is lost; here its weights are as large behind it as before it.
+    The units in which a hidden channel was trained are lost. Here its weights before and behind it are equally large.
 
     Args:
       integers: the parameters of a hyper synthesis in integers.
-      config: the model, with the hidden channels that were left.
+      config: the model, with the remaining hidden channels.
     """
     kernels, biases = [], []
-    of_input = np.asarray(integers["input_scale"], np.float64)
+    input_scale = np.asarray(integers["input_scale"], np.float64)
     for index in range(len(transposed_layers(config.hyper_synthesis_layers))):
         kernel, bias, scale = (np.float64(integers[f"layer_{index}"][name]) for name in ("kernel", "bias", "scale"))
-        kernels.append(kernel * scale[:, None] * of_input)
+        kernels.append(kernel * scale[:, None] * input_scale)
         biases.append(bias * scale - 0.5)
-        of_input = 1.0
+        input_scale = np.ones(())
     unit, offset = _unit_and_offset(config)
     kernels[-1] *= unit[:, None]
     biases[-1] = (biases[-1] + 0.5 - offset) * unit
@@ -184,7 +183,7 @@ def from_integers(integers: dict, config: ModelConfig) -> dict:
 
 
 def _balance(kernels: list[np.ndarray], biases: list[np.ndarray]) -> None:
-    """Scales hidden channels, which are rectified, so that their weights before and behind are as large; in place."""
+    """Scales hidden channels, which are rectified, to equally large weights before and behind them; in place."""
     size = lambda kernel, axes: np.maximum(np.sqrt(np.mean(kernel**2, axis=axes)), 1e-12)
     for _ in range(_BALANCING_SWEEPS):
         for index, (before, behind) in enumerate(itertools.pairwise(kernels)):
@@ -195,7 +194,7 @@ def _balance(kernels: list[np.ndarray], biases: list[np.ndarray]) -> None:
 
 
 def _unit_and_offset(config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """What the last layer's outputs are in units of, and what is added then: (μ, s) as an index is read off them."""
+    """Returns the units of the last layer's outputs (μ, s), and the offsets added so that s becomes an index."""
     mean_then_scale = lambda mean, scale: np.repeat([mean, scale], config.latent_channels)
     if config.scale_output == "log_scale":
         offset = 0.5 - np.log(SCALE_MIN) / LOG_SCALE_STEP
@@ -204,12 +203,12 @@ def _unit_and_offset(config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kernel_and_bias(layer: dict, kept: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In float64, for the inputs that are left, in units of their integers."""
+    """Returns kernel and bias in float64, for the remaining inputs, in units of their integers."""
     return np.asarray(layer["kernel"], np.float64)[..., kept] * step, np.asarray(layer["bias"], np.float64)
 
 
 def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int, largest_weight: int) -> dict:
-    """Kernel and bias as integers in the finest power of two that keeps weights in bounds and sums below 2²⁴."""
+    """Rounds kernel and bias to integers, with the finest power of two that keeps weights and sums in bounds."""
     weight_max = np.maximum(np.abs(kernel).max(axis=(0, 1, 3)), 1e-12)
     sum_max = np.abs(kernel).sum(axis=(0, 1, 3)) * largest + np.abs(bias) + 1e-12
     taps = kernel[:, :, 0].size
@@ -224,11 +223,11 @@ def _layer(kernel: np.ndarray, bias: np.ndarray, largest: int, largest_weight: i
 
 
 def parameter_shapes(layers: Layers, channels: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a hyper synthesis' integers, by names joined with slashes.
+    """Returns the shapes of a hyper synthesis' integers, by names joined with slashes.
 
     Args:
       layers: its description.
-      channels: of the hyper latent.
+      channels: the hyper latent's channels.
     """
     shapes: dict[str, tuple[int, ...]] = {"input_scale": (channels,)}
     for use in uses(layers, channels):
@@ -238,7 +237,7 @@ def parameter_shapes(layers: Layers, channels: int) -> dict[str, tuple[int, ...]
 
 
 def check_integers(params: dict) -> None:
-    """Raises LicError unless parameters, as they will be computed with, obey the bounds that make every sum exact."""
+    """Raises LicError unless parameters, in the types they are used in, obey the bounds that make every sum exact."""
     for name, layer in params.items():
         scale = layer if name == "input_scale" else layer["scale"]
         powers = np.all(np.isfinite(scale)) and np.all(np.frexp(scale)[0] == 0.5)
@@ -250,4 +249,4 @@ def check_integers(params: dict) -> None:
             whole = np.all(kernel == np.rint(kernel)) and np.all(bias == np.rint(bias))
             exact = whole and np.abs(kernel).max() <= WEIGHT_MAX and sums.max() < SUM_LIMIT
         if not exact:
-            raise LicError(f"the hyper synthesis' {name} breaks the bounds of exact sums; the weights file is damaged")
+            raise LicError(f"the hyper synthesis' {name} breaks the bounds of exact sums; copy the weights file again")

@@ -1,7 +1,7 @@
-"""The published shallow-decoder models (Yang & Mandt, ICCV 2023) as ours: transforms by name, weights by order.
+"""Converts the published shallow-decoder models (Yang & Mandt, ICCV 2023): transforms by name, weights by order.
 
-Weights come as arrays in the order of the signal path, a list a transform. They are matched to our layers in the order
-in which a model calls these, and every shape is checked, so any channel counts and kernel sizes load.
+Weights come as arrays in the order of the signal path, one list for each transform. They are matched to our layers in
+the order in which a model calls them. Every shape is checked, so any channel counts and kernel sizes load.
 """
 
 import json
@@ -38,20 +38,20 @@ FIXED_ARGUMENTS = {
     "TwoLayerResSynthesis": {**_TWO_LAYERS, "res_type": ["conv"]},
     "TwoLayerSynthesis": _TWO_LAYERS,
 }
-"""Arguments of published transforms that ours do not vary in, each the default there."""
+"""Arguments of published transforms that are fixed in ours, each with its default there."""
 
 PARTS = ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis")
 
 
 def published_config(transforms: Mapping[str, Mapping]) -> ModelConfig:
-    """Our configuration of a published model.
+    """Converts the configuration of a published model to ours.
 
     Args:
       transforms: `analysis`, `synthesis` and, where it is not the standard one, `hyper_synthesis`, each with its class'
         name as `cls` and the arguments that it was made with.
 
     Raises:
-      LicError: a transform, or an argument of it, that we do not have.
+      LicError: a transform, or one of its arguments, is not supported.
     """
     analysis, synthesis = transforms["analysis"], transforms["synthesis"]
     hyper_synthesis = transforms.get("hyper_synthesis", {"cls": "HyperSynthesis"})
@@ -88,7 +88,7 @@ def _check_fixed(description: Mapping) -> None:
     for name, expected in FIXED_ARGUMENTS.get(description["cls"], {}).items():
         found = description.get(name, expected)
         if (list(found) if isinstance(found, list | tuple) else [found]) != expected:
-            raise LicError(f"a published {description['cls']} with {name} = {found} is not one of ours; {expected} is")
+            raise LicError(f"a published {description['cls']} with {name} = {found} is not supported; use {expected}")
 
 
 def _synthesis_arguments(kind: str, description: Mapping) -> dict:
@@ -102,16 +102,16 @@ def _synthesis_arguments(kind: str, description: Mapping) -> dict:
 
 
 def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.ndarray]], prior: Mapping) -> dict:
-    """A tree of parameters from arrays in the order of the signal path.
+    """Builds a tree of parameters from arrays in the order of the signal path.
 
     Args:
       config: the model.
       arrays: for each of `PARTS` its arrays by name: kernel and bias of every convolution, the stored (reparameterized)
         β and Γ of every GDN.
-      prior: of the hyper latent: matrix_i, bias_i, factor_i, [channel, out, in] each.
+      prior: the hyper latent's prior: matrix_i, bias_i, factor_i, [channel, out, in] each.
 
     Raises:
-      LicError: arrays are missing or left over, or one has another shape than its layer.
+      LicError: arrays are missing or left over, or the shape of an array is not that of its layer.
     """
     parts = {
         "analysis": (config.analysis_layers, 3),
@@ -131,7 +131,7 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
         slots = [path for path in shapes if path[0] == part]
         if len(slots) != len(arrays[part]):
             raise LicError(
-                f"the published {part} has {len(arrays[part])} arrays, ours {len(slots)}: "
+                f"the published {part} has {len(arrays[part])} arrays, its configuration needs {len(slots)}: "
                 f"{_without_partner(slots, arrays[part], shapes)}; check the transforms"
             )
         for path, array in zip(slots, arrays[part].values(), strict=True):
@@ -142,7 +142,7 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
             raise unknown_name("array of the published prior", name, tuple(densities))
     for name, expected in sorted(densities.items()):
         if name not in prior:
-            raise LicError(f"the published prior has no {name}; it has {', '.join(sorted(prior))}")
+            raise LicError(f"the published prior has no {name}, only {', '.join(sorted(prior))}; check the model")
         array = prior[name]
         matrix = array[..., 0] if array.ndim == len(expected) + 1 and array.shape[-1] == 1 else array
         _place(params, ("hyper_prior", name), matrix, shapes)
@@ -150,22 +150,22 @@ def params_in_order(config: ModelConfig, arrays: Mapping[str, Mapping[str, np.nd
 
 
 def _without_partner(slots: Sequence[tuple[str, ...]], arrays: Mapping[str, np.ndarray], shapes: dict) -> str:
-    """Names the first array that is missing or left over: the first that is not of its place's kind and shape.
+    """Names the first array that is missing or left over: the first whose kind or shape does not fit its place.
 
-    A missing layer whose like comes next is missed at the last of these.
+    If a layer is missing before others of the same shape, the last of them is named.
     """
     expected = [(_kind(path[-1]), shapes[path]) for path in slots]
     found = [(_kind(name), array.shape) for name, array in arrays.items()]
     pairs = zip(expected, found, strict=False)
     first = next((place for place, (slot, array) in enumerate(pairs) if slot != array), min(len(slots), len(arrays)))
     if len(arrays) > len(slots):
-        return f"{list(arrays)[first]} has no place"
+        return f"{list(arrays)[first]} is left over"
     alike = first < len(slots) and expected[first] in expected[:first]
-    return f"there is none for {'/'.join(slots[first])}" + (", or for one before it of its shape" if alike else "")
+    return f"{'/'.join(slots[first])} is missing" + (", or one of its shape before it" if alike else "")
 
 
 def _kind(name: str) -> str | None:
-    """What an array is to its layer, by the last part of its name that says so."""
+    """Returns an array's role in its layer, by the last part of its name that says it."""
     kinds = re.findall("kernel|bias|beta|gamma", name)
     return kinds[-1] if kinds else None
 
@@ -176,20 +176,21 @@ def _place(params: dict, path: tuple[str, ...], array: np.ndarray, shapes: dict)
         params = params.setdefault(name, {})
     if array.shape != expected:
         raise LicError(
-            f"{'/'.join(path)} has shape {list(expected)} here and {list(array.shape)} there; check the model"
+            f"the published {'/'.join(path)} has shape {list(array.shape)}, its configuration needs {list(expected)}; "
+            "check the model"
         )
     params[path[-1]] = np.asarray(array, np.float32)
 
 
 def load_published(path: Path) -> tuple[ModelConfig, dict]:
-    """A published model's configuration and parameters.
+    """Loads a published model's configuration and parameters.
 
     Args:
       path: an `.npz` with arrays `weights/PART/NNN.NAME` in order and `weights/prior/NNN.NAME`; a `.json` beside it
         names the transforms.
 
     Raises:
-      LicError: a file cannot be read, or they do not fit each other.
+      LicError: a file cannot be read, or the two do not fit each other.
     """
     path = Path(path)
     try:
@@ -199,7 +200,7 @@ def load_published(path: Path) -> tuple[ModelConfig, dict]:
     except LicError:
         raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
-        raise LicError(f"{path} and the .json beside it are no published model ({error!r}); check the path") from error
+        raise LicError(f"{path} and its .json are not a published model ({error!r}); check the path") from error
     arrays = {
         part: {name: array for name, array in weights.items() if name.startswith(f"weights/{part}/")} for part in PARTS
     }

@@ -1,9 +1,10 @@
-"""The folder that a published training leaves, as an anchor of ours: `config.json` and TensorFlow's checkpoints.
+"""Imports the folder of a published training (`config.json` and TensorFlow's checkpoints) as an anchor.
 
-The checkpoints are object-based: a variable is named by the attributes that lead to it, such as
-`model/_analysis/_transform/layer_with_weights-8/_trunk/layer_with_weights-0/_block/layer_with_weights-0/kernel`. Sorted
-by these names, components by their place in a layer or a model and numbers as numbers, a transform's variables stand in
-the order of the signal path, which is how `zoo.published` matches them to our layers.
+The anchor is the trained model that quantizers are fitted to. The checkpoints are object-based: a variable is named by
+the attributes that lead to it, for example
+`model/_analysis/_transform/layer_with_weights-8/_trunk/layer_with_weights-0/_block/layer_with_weights-0/kernel`. The
+names are sorted: components by their place in a layer or a model, numbers as numbers. Then a transform's variables
+stand in the order of the signal path, and `zoo.published` matches them to our layers by this order.
 """
 
 import json
@@ -22,7 +23,7 @@ from lic_jax.zoo.published.arrays import PARTS, params_in_order, published_confi
 from lic_jax.zoo.weights import anchor_metadata, save_weights
 
 CHECKPOINTS = Path("train", "checkpoints")
-"""Where a published training keeps its checkpoints, below its folder."""
+"""The folder of the checkpoints, inside a published training's folder."""
 
 _MODEL, _VALUE = "model/", "/.ATTRIBUTES/VARIABLE_VALUE"
 _COMPONENT = re.compile(r"(.*?)(\d*)")
@@ -33,14 +34,14 @@ _STEMS = (
     *("activation", "_beta_parameter", "_gamma_parameter", "variable"),
     *("res", "out_conv"),
 )
-"""What names are made of, numbers aside; of things that stand side by side, first what the signal meets first."""
+"""The components of names without their numbers, in the order in which the signal meets them."""
 
 _DENSITY = re.compile(r"_prior/_base/_(matrices|biases|factors)/(\d+)")
 _DENSITIES = {"matrices": "matrix", "biases": "bias", "factors": "factor"}
 
 
 class PublishedTraining(NamedTuple):
-    """What a published training left: a model that `lic refit` fits quantizers to."""
+    """The model of a published training, which `lic refit` fits quantizers to."""
 
     config: ModelConfig
     params: dict
@@ -48,7 +49,7 @@ class PublishedTraining(NamedTuple):
 
 
 def newest_checkpoint(folder: Path) -> Path:
-    """The prefix of the files of a training's checkpoint with the highest number.
+    """Finds a training's checkpoint with the highest number; returns the prefix of its files.
 
     Raises:
       LicError: the folder has no checkpoint.
@@ -59,17 +60,17 @@ def newest_checkpoint(folder: Path) -> Path:
         if (found := re.fullmatch(r"ckpt-(\d+)", path.stem))
     ]
     if not numbers:
-        raise LicError(f"{Path(folder) / CHECKPOINTS} has no checkpoint ckpt-*.index; give a training's own folder")
+        raise LicError(f"{Path(folder) / CHECKPOINTS} has no checkpoint ckpt-*.index; give the folder of a training")
     return Path(folder) / CHECKPOINTS / f"ckpt-{max(numbers)}"
 
 
 def read_weights(checkpoint: Path) -> dict[str, np.ndarray]:
-    """A checkpoint's weights by name; optimizer slots and counters are not read.
+    """Reads a checkpoint's weights by name; optimizer slots and counters are not read.
 
     Raises:
       LicError: TensorFlow is not installed, or it cannot read the checkpoint.
     """
-    tensorflow = extras.of_tfc("tensorflow", "reading a TensorFlow checkpoint")
+    tensorflow = extras.import_tfc("tensorflow", "reading a TensorFlow checkpoint")
     try:
         reader = tensorflow.train.load_checkpoint(str(checkpoint))
         names = weight_names(reader.get_variable_to_shape_map())
@@ -80,7 +81,7 @@ def read_weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 
 def weight_names(variables: Iterable[str]) -> list[str]:
-    """Of a checkpoint's variables the model's weights, without what all their names have around them."""
+    """Selects the model's weights among a checkpoint's variables, and strips the common parts of their names."""
     return sorted(
         name.removeprefix(_MODEL).removesuffix(_VALUE)
         for name in variables
@@ -89,7 +90,7 @@ def weight_names(variables: Iterable[str]) -> list[str]:
 
 
 def in_signal_order(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
-    """Weights as `params_in_order` takes them: (a transform's arrays by name, in order, for each of `PARTS`; prior).
+    """Sorts weights for `params_in_order`: (for each of `PARTS`, its arrays by name, in order; the prior's arrays).
 
     Raises:
       LicError: a weight's name is unknown.
@@ -103,16 +104,16 @@ def in_signal_order(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, dict[s
 
 
 def _place(name: str) -> list[tuple[int, int]]:
-    """Where a transform's weight stands among the others of this transform."""
+    """Returns the sort key of a weight among the others of its transform."""
     part, *components = name.split("/")
     places = [_COMPONENT.fullmatch(component).groups() for component in components]
     if part not in {f"_{part}" for part in PARTS} or any(stem not in _STEMS for stem, _ in places):
-        raise LicError(f"the checkpoint's weight {_MODEL}{name} is unknown; is it another kind of model?")
+        raise LicError(f"the checkpoint's weight {_MODEL}{name} is unknown; give a shallow-decoder model's training")
     return [(_STEMS.index(stem), int(number or 0)) for stem, number in places]
 
 
 def load_training(folder: Path) -> PublishedTraining:
-    """A published training's newest checkpoint as a model of ours.
+    """Loads a published training's newest checkpoint as a model of ours.
 
     Raises:
       LicError: TensorFlow is not installed, a file is missing or damaged, or a weight is unknown, missing or of another
