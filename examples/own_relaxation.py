@@ -6,7 +6,7 @@ gradients. The refit's: soft decisions whose bits are those of the likelier symb
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 
 from lic_jax import registry
 from lic_jax.gradients import straight_through
@@ -28,7 +28,7 @@ def stochastic_rounding(
 def likelier_symbol(
     quantizer: QuantizerOfRows,
     values: Float[Array, "*shape"],
-    inverse_temperature: Float[Array, ""] | float,
+    inverse_temperature: ScalarLike,
     mass: Mass,
     edges: EdgeKind,
 ) -> Softened:

@@ -1,7 +1,7 @@
 """Array types for the signatures of the receiver's code.
 
-A type checker sees jaxtyping's types, and so do the tests, which import it first. Otherwise nothing is imported, because
-a decoding device has NumPy alone.
+A type checker sees jaxtyping's types, and so do the tests, which import it first. Otherwise nothing is imported,
+because a decoding device has NumPy alone.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
-    from jaxtyping import Float, Int, UInt8
+    from jaxtyping import Float, Int, Integer, UInt8
 
     RGB = UInt8[np.ndarray, "height width 3"]
 else:
@@ -19,5 +19,5 @@ else:
         def __class_getitem__(cls, _):
             return np.ndarray
 
-    Float = Int = UInt8 = _Array
+    Float = Int = Integer = UInt8 = _Array
     RGB = np.ndarray

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
 
 @jax.custom_vjp
-def lower_bound(values: Float[Array, "*shape"], bound: Float[Array, ""] | float) -> Float[Array, "*shape"]:
+def lower_bound(values: Float[Array, "*shape"], bound: ScalarLike) -> Float[Array, "*shape"]:
     """Returns max(values, bound); the gradient also passes where it would move a value back up to the bound.
 
     With the plain maximum a value below the bound is stuck there (Ballé et al., tensorflow-compression `lower_bound`).

@@ -22,13 +22,29 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Threads of matrix products wait for each other actively: of lanes that share two cores, each would wait for the other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import jax
+import jaxtyping
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 from PIL import Image
+
+# Every call checks its arrays against the signature (tests/typechecks.py). Where a signature says JAX's array, whatever
+# JAX takes for one is as good.
+jaxtyping.Array = jax.typing.ArrayLike
+install_import_hook("lic_jax", "typechecks.check")
 
 from lic_jax.config import ModelConfig
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture
+def unchecked():
+    """Asked for by what passes arrays that signatures forbid: the library has to say so itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

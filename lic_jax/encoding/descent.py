@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 
 from lic_jax.encoding.choice import Latents
 from lic_jax.encoding.operating_point import OperatingPoint
@@ -51,7 +51,7 @@ def descend(
     objective: Callable[[Latents], Float[Array, " batch"]],
     point: OperatingPoint,
     state: DescentState,
-    learning_rate: Float[Array, ""] | float,
+    learning_rate: ScalarLike,
 ) -> DescentState:
     """Takes a step down.
 

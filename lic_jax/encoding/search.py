@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int, ScalarLike, UInt8
 
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.distortion.base import RateDistortion
@@ -86,7 +86,7 @@ def update(
     images: ImageBatch,
     point: OperatingPoint,
     state: DescentState,
-    progress: Float[Array, ""] | float,
+    progress: ScalarLike,
     steps: Int[Array, ""] | int,
 ) -> DescentState:
     """Returns a descent's next state.

@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 
 from lic_jax.encoding import descent
 from lic_jax.encoding.cost import ImageBatch, relaxed_objective
@@ -23,7 +23,7 @@ PUBLISHED_LEARNING_RATE = 5e-3
 HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
 
 
-def temperature(progress: Float[Array, ""] | float) -> Float[Array, ""]:
+def temperature(progress: ScalarLike) -> Float[Array, ""]:
     """Returns τ after a fraction of the steps: clip(0.5 · exp(0.1 − 1.5 · progress), 1e-8, 0.5).
 
     For 3,000 steps this is the published τ(t) = clip(0.5 · exp(−r (t − t₀)), 1e-8, 0.5), r = 5e-4, t₀ = 200. For N
@@ -34,7 +34,7 @@ def temperature(progress: Float[Array, ""] | float) -> Float[Array, ""]:
     return jnp.clip(falling, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
 
 
-def learning_rate(progress: Float[Array, ""] | float, steps: Int[Array, ""] | int) -> Float[Array, ""]:
+def learning_rate(progress: ScalarLike, steps: Int[Array, ""] | int) -> Float[Array, ""]:
     """Returns Adam's learning rate in distances between levels: 5e-3 · √(3000/steps), a tenth of it in the last tenth.
 
     5e-3 is published for 3,000 steps. Fewer must be longer: at 5e-3, 100 steps move a latent half a level at most.

@@ -151,7 +151,9 @@ def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*row
     return ((padded[..., 1:] + padded[..., :-1]) / 2).astype(np.float32)
 
 
-def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], units: int) -> Int[np.ndarray, "*shape"]:
+def mixed(
+    first: Int[np.ndarray, "*shape"] | np.int64, second: Int[np.ndarray, "*shape"] | np.int64, units: int
+) -> Int[np.ndarray, "*shape"] | np.int64:
     """Returns the values `units`/256 of the way from the first to the second, rounded down."""
     return (first * (RATE_UNITS - units) + second * units) // RATE_UNITS
 
@@ -170,7 +172,7 @@ def to_fixed_point(
     return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array(centre))))
 
 
-def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"] | np.int64:
     """Rounds to units of 2⁻¹²."""
     return np.rint(np.asarray(values, np.float64) / UNIT).astype(np.int64)
 

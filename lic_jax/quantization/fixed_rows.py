@@ -159,7 +159,9 @@ def _sides(count: int) -> Int[np.ndarray, " count"]:
     return np.sign(2 * np.arange(count) + 1 - count)
 
 
-def _opened(quantizer: FixedPointQuantizer, dead_zone: int, reconstruction: int) -> FixedPointQuantizer:
+def _opened(
+    quantizer: FixedPointQuantizer, dead_zone: int | np.int64, reconstruction: int | np.int64
+) -> FixedPointQuantizer:
     """Moves a quantizer's thresholds and levels outward: the gap in the middle and the spacings beside it grow."""
     components = len(quantizer.thresholds)
     spacings = quantizer.spacings.copy()

@@ -12,7 +12,7 @@ For τ → 0 the weight rounds to the nearest level.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
 
 from lic_jax.quantization.counting import count_below
 
@@ -38,7 +38,7 @@ def log_odds(position: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def upper_weight(
-    noise: Float[Array, "*shape"], position: Float[Array, "*shape"], temperature: Float[Array, ""] | float
+    noise: Float[Array, "*shape"], position: Float[Array, "*#shape"] | float, temperature: ScalarLike
 ) -> Float[Array, "*shape"]:
     """Computes the Gumbel-softmax weight in [0, 1] of the upper level.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 
 from lic_jax.gradients import lower_bound
 from lic_jax.quantization.bins import soft_bins
@@ -73,7 +73,7 @@ SoftDecision = Callable[[QuantizerOfRows, Array, Array | float, Mass, EdgeKind],
 def expected(
     quantizer: QuantizerOfRows,
     values: Float[Array, "*shape"],
-    inverse_temperature: Float[Array, ""] | float,
+    inverse_temperature: ScalarLike,
     mass: Mass,
     edges: EdgeKind,
 ) -> Softened:
@@ -93,7 +93,7 @@ def expected(
 def staircase(
     quantizer: QuantizerOfRows,
     values: Float[Array, "*shape"],
-    inverse_temperature: Float[Array, ""] | float,
+    inverse_temperature: ScalarLike,
     mass: Mass,
     edges: EdgeKind,
 ) -> Softened:

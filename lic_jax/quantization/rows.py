@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 
 from lic_jax.quantization import staircase
 from lic_jax.quantization.base import FittedQuantizer
@@ -125,7 +125,7 @@ class QuantizerOfRows:
         return bin_edges(self.quantizer, kind)[index] + outward
 
     def soft(
-        self, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+        self, values: Float[Array, "*shape"], inverse_temperature: ScalarLike
     ) -> "tuple[Int[Array, '*shape'], Float[Array, '*shape']]":
         """Returns the threshold nearest to each value and the upper symbol's weight: (i, p in [0, 1]).
 

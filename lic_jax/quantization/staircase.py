@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 
 from lic_jax.quantization.base import FittedQuantizer
 from lic_jax.quantization.counting import count_below
@@ -47,7 +47,7 @@ def nearer_beside(
 
 
 def soft(
-    quantizer: FittedQuantizer, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+    quantizer: FittedQuantizer, values: Float[Array, "*shape"], inverse_temperature: ScalarLike
 ) -> Float[Array, "*shape"]:
     """Applies the soft staircase: the mean of the levels beside the nearest threshold, weighed by `upper_weight`."""
     index = nearest_threshold(quantizer, values)

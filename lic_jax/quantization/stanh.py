@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 from scipy.optimize import brentq
 
 from lic_jax.errors import LicError
@@ -89,7 +89,7 @@ class STanH:
         return uniform_with_tails(components, step, reach)
 
     def upper_weight(
-        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
+        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: ScalarLike
     ) -> Float[Array, "*shape"]:
         """Returns (1 + tanh(β (v − b_i)))/2; all other tanh are saturated at the inverse temperatures of a refit."""
         return (1 + jnp.tanh(inverse_temperature * (values - self.thresholds[index]))) / 2
@@ -135,7 +135,7 @@ def _from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*
     return STanH(_free(spacings), _free(jnp.diff(thresholds, axis=-1)), thresholds[..., middle])
 
 
-def uniform(components: int, step: float = 1.0) -> STanH:
+def uniform(components: int, step: ScalarLike = 1.0) -> STanH:
     """Makes the uniform quantizer with T + 1 levels, symmetric about zero: w = step, b_i = step · (i − (T + 1)/2).
 
     T even puts a level at zero (rounding); T odd puts a threshold there.
@@ -220,9 +220,7 @@ def _beside(low: Array, values: Array, high: Array) -> Array:
     return jnp.concatenate(list(parts), axis=-1)
 
 
-def soft(
-    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float
-) -> Float[Array, "*shape"]:
+def soft(quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: ScalarLike) -> Float[Array, "*shape"]:
     """Applies the differentiable quantizer s_β: a sum of hyperbolic tangents, all T of them for every value.
 
     `windowed.soft_windowed` is the same function for many components.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, ScalarLike
 
 from lic_jax.quantization import stanh
 from lic_jax.quantization.counting import look_up
@@ -34,7 +34,7 @@ _BINS = 4096
 less."""
 
 
-def window_of(quantizer: STanH, inverse_temperature: float) -> int:
+def window_of(quantizer: STanH, inverse_temperature: ScalarLike) -> int:
     """Computes how many thresholds `soft_windowed` needs to be exact: the harder the staircase, the fewer.
 
     Not for use under jit: a window's size shapes the program.
@@ -51,7 +51,7 @@ def window_of(quantizer: STanH, inverse_temperature: float) -> int:
 
 
 def soft_windowed(
-    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: Float[Array, ""] | float, window: int
+    quantizer: STanH, values: Float[Array, "*shape"], inverse_temperature: ScalarLike, window: int
 ) -> Float[Array, "*shape"]:
     """Computes s_β, like `stanh.soft`, at a cost that does not grow with T.
 
@@ -91,7 +91,7 @@ class _Cells(NamedTuple):
     end: Int[Array, " cells"]
 
 
-def _cells(thresholds: Float[Array, " T"], inverse_temperature: Float[Array, ""] | float) -> _Cells:
+def _cells(thresholds: Float[Array, " T"], inverse_temperature: ScalarLike) -> _Cells:
     reach = _SATURATION / inverse_temperature
     low = thresholds[0] - reach
     width = (thresholds[-1] + reach - low) / _CELLS

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
 from lic_jax.distortion.base import Distortion, RateDistortion
 from lic_jax.distortion.mse import mse
@@ -41,9 +41,9 @@ def soft_objective(
     image: Float[Array, "batch height width 3"],
     latent: Float[Array, "batch h w latent"],
     hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"],
-    rd_lambda: Float[Array, ""] | float,
-    inverse_temperature: Float[Array, ""] | float,
-    hyper_inverse_temperature: Float[Array, ""] | float | None = None,
+    rd_lambda: ScalarLike,
+    inverse_temperature: ScalarLike,
+    hyper_inverse_temperature: ScalarLike | None = None,
     relaxation: SoftDecision = expected,
     distortion: Distortion = mse,
 ) -> tuple[RateDistortion, Float[Array, ""]]:
@@ -74,7 +74,7 @@ def hard_objective(
     image: Float[Array, "batch height width 3"],
     latent: Float[Array, "batch h w latent"],
     hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"],
-    rd_lambda: Float[Array, ""] | float,
+    rd_lambda: ScalarLike,
     distortion: Distortion = mse,
 ) -> RateDistortion:
     """Computes the objective with a codec's hard decisions; rates are estimated from the priors."""

@@ -245,7 +245,9 @@ def test_quantizers_that_any_order_of_operations_computed_are_the_same_integers(
     orders = {"eager": values, "jit": jax.jit(values), "vmap": jax.jit(jax.vmap(values)), "map": None}
     orders["map"] = lambda *stacks: jax.lax.map(lambda arrays: values(*arrays), stacks)
     for name, compute in orders.items():
-        found = [to_fixed_point(*arrays) for arrays in zip(*compute(spacings, thresholds), strict=True)]
+        found = [
+            to_fixed_point(*map(np.asarray, arrays)) for arrays in zip(*compute(spacings, thresholds), strict=True)
+        ]
         for quantizer, expected in zip(found, quantizers, strict=True):
             np.testing.assert_array_equal(gaussian_tables(quantizer), gaussian_tables(expected), err_msg=name)
 

@@ -85,7 +85,7 @@ def test_agreement_with_the_quantizer_in_floating_point(components):
         return quantizer.spacings, quantizer.thresholds, quantizer.levels, staircase.symbols(quantizer, values)
 
     spacings, thresholds, levels, symbols = floating(spacings, thresholds)
-    fixed = to_fixed_point(spacings, thresholds)
+    fixed = to_fixed_point(np.asarray(spacings), np.asarray(thresholds))
     np.testing.assert_allclose(fixed.levels(), levels, atol=UNIT * components)
     np.testing.assert_array_equal(fixed.symbols(values), symbols)
 
@@ -131,6 +131,6 @@ def test_stored_integers_out_of_order_are_refused(spacings, thresholds):
         ([1, 1], [1, 2**40]),  # a threshold beyond them
     ],
 )
-def test_stored_integers_that_are_no_usable_quantizer_are_refused(spacings, thresholds):
+def test_stored_integers_that_are_no_usable_quantizer_are_refused(unchecked, spacings, thresholds):
     with pytest.raises(LicError):
         FixedPointQuantizer(np.array(spacings), np.array(thresholds))

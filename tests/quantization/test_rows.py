@@ -95,7 +95,7 @@ def test_no_widening_changes_nothing():
     ("components", "dead_zones", "message"),
     [(3, [0, 1], "3 components"), (4, [0, -1], "out of bounds"), (4, [0], "1 dead zones and 2")],
 )
-def test_damaged_rows_are_named(components, dead_zones, message):
+def test_damaged_rows_are_named(unchecked, components, dead_zones, message):
     narrowest = FixedPointQuantizer(np.full(components, 4096), 4096 * np.arange(components))
     with pytest.raises(LicError, match=message):
         FixedPointRows(narrowest, np.array(dead_zones), np.zeros(2, np.int64))

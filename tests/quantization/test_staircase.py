@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from given_values import GivenValues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -171,14 +172,11 @@ def test_in_fixed_point_every_staircase_of_a_stack_keeps_its_levels_and_decision
 
 
 def test_a_staircase_off_centre_keeps_its_centre():
-    class Shifted:
-        thresholds = jnp.array([[0.5, 1.5, 3.0]])
-        levels = jnp.array([[0.25, 1.0, 2.0, 4.75]])
-
-    (stored,) = staircase.in_fixed_point(Shifted(), "midpoints")
+    shifted = GivenValues(thresholds=jnp.array([[0.5, 1.5, 3.0]]), levels=jnp.array([[0.25, 1.0, 2.0, 4.75]]))
+    (stored,) = staircase.in_fixed_point(shifted, "midpoints")
     assert stored.centre * UNIT == 2.5
-    np.testing.assert_array_equal(stored.levels(), Shifted.levels[0])
-    np.testing.assert_array_equal(stored.thresholds * UNIT, Shifted.thresholds[0])
+    np.testing.assert_array_equal(stored.levels(), shifted.levels[0])
+    np.testing.assert_array_equal(stored.thresholds * UNIT, shifted.thresholds[0])
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,10 +1,10 @@
 import functools
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from given_values import GivenValues
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -65,7 +65,7 @@ def random_quantizer(seed):
 
 def settled(quantizer):
     """A quantizer whose w, b and c are computed, once and for all: no second computation of them rounds differently."""
-    return SimpleNamespace(**{name: np.asarray(array) for name, array in values_of(quantizer).items()})
+    return GivenValues(**{name: np.asarray(array) for name, array in values_of(quantizer).items()})
 
 
 def hard(quantizer, values):
@@ -87,7 +87,7 @@ def soft_and_gradients(w, b, x, beta, exact):
     """soft(x) and the gradients of its sum in x, w and b."""
 
     def total(w, b, x):
-        quantizer = SimpleNamespace(spacings=w, thresholds=b) if exact else stanh.from_values(w, b)
+        quantizer = GivenValues(spacings=w, thresholds=b) if exact else stanh.from_values(w, b)
         soft = stanh.soft(quantizer, x, beta)
         return jnp.sum(soft), soft
 

@@ -1,10 +1,10 @@
 import contextlib
 import functools
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from given_values import GivenValues
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ COMPONENTS = 40
 
 def quantizer_of(spacings, thresholds):
     """A quantizer with these very values, which are what gradients are taken in."""
-    return SimpleNamespace(spacings=spacings, thresholds=thresholds, components=thresholds.shape[-1])
+    return GivenValues(spacings=spacings, thresholds=thresholds, components=thresholds.shape[-1])
 
 
 def random_quantizer(seed, unevenness=1.5):

@@ -5,9 +5,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from lic_jax.arrays import Float, Int
+from lic_jax.arrays import Float, Int, Integer
 
-Part = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+Part = tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " n"]]
 """(symbols, the row of the tables that codes each symbol)."""
 
 
@@ -15,7 +15,7 @@ Part = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 class Reader(Protocol):
     """Reads a segment's symbols part by part: the tables of a part may depend on the symbols before it."""
 
-    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    def read(self, table_index: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Reads the next n symbols, int16.
 
         Raises:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lic_jax.arrays import Int
+from lic_jax.arrays import Int, Integer
 from lic_jax.entropy.coders.base import Part
 from lic_jax.entropy.tables import TOTAL
 from lic_jax.errors import LicError
@@ -29,8 +29,8 @@ def check(coder: str) -> None:
 
 
 def encode(
-    symbols: Int[np.ndarray, " n"],
-    table_index: Int[np.ndarray, " n"],
+    symbols: Integer[np.ndarray, " n"],
+    table_index: Integer[np.ndarray, " n"],
     tables: Int[np.ndarray, "tables symbols"],
     coder: str = DEFAULT,
 ) -> bytes:
@@ -60,7 +60,7 @@ def encode_parts(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"
 
 def decode(
     data: bytes,
-    table_index: Int[np.ndarray, " n"],
+    table_index: Integer[np.ndarray, " n"],
     tables: Int[np.ndarray, "tables symbols"],
     coder: str = DEFAULT,
 ) -> Int[np.ndarray, " n"]:
@@ -87,7 +87,7 @@ class SegmentReader:
         self._reader, self._least, self._count = None, None, 0
         self._bits = 0.0
 
-    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    def read(self, table_index: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Reads the next n symbols, int16.
 
         Raises:
@@ -118,7 +118,7 @@ class SegmentReader:
             )
 
 
-def _counts(table_index: Int[np.ndarray, " n"], table_count: int) -> Int[np.ndarray, " tables"]:
+def _counts(table_index: Integer[np.ndarray, " n"], table_count: int) -> Int[np.ndarray, " tables"]:
     """Counts how often each table is used, in pieces, because NumPy counts copies of 64 bits."""
     counts = np.zeros(table_count, np.int64)
     for start in range(0, len(table_index), 1 << 24):

@@ -29,7 +29,7 @@ _CHUNK = 1 << 24
 """Positions in larger images are found in pieces of this many symbols, to take less memory than the symbols."""
 
 
-def _groups(table_index: Int[np.ndarray, " n"], table_count: int):
+def _groups(table_index: Integer[np.ndarray, " n"], table_count: int):
     """Yields (table, positions) of every table that occurs, in the order of the tables, one or more a table."""
     if len(table_index) > _CHUNK:
         for table in range(table_count):
@@ -77,7 +77,7 @@ class Reader:
         self._tables = len(tables)
         self._model_of = functools.cache(lambda table: _model(tables[table]))
 
-    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    def read(self, table_index: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Reads the next n symbols, int16, in their original order.
 
         Raises:

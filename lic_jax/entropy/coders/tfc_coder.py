@@ -106,7 +106,7 @@ class Reader:
         self._handle = self._tfc.create_range_decoder(data, lookup(tables))
         self._tables, self._escape = tables.shape
 
-    def read(self, table_index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    def read(self, table_index: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Reads the next n symbols, int16, in their original order."""
         symbols = np.empty(len(table_index), np.int16)
         for piece in _pieces(len(symbols)):

@@ -43,7 +43,7 @@ def scale_of_index(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @jax.custom_jvp
 def gaussian_mass(
-    lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], scale: Float[Array, "*shape"]
+    lower: Float[Array, "*shape"], upper: Float[Array, "*shape"], scale: Float[Array, "*#shape"]
 ) -> Float[Array, "*shape"]:
     """Computes P(lower < v ≤ upper) for v ~ N(0, scale²), each interval mirrored into the tail that keeps precision.
 
