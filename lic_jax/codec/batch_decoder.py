@@ -20,7 +20,7 @@ class BatchDecoder:
     def __init__(self, coding: SymbolCoding, programs: Programs):
         self._coding, self._programs = coding, programs
 
-    def decompress(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
+    def decompress(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "_height _width 3"]]:
         """Decompresses streams to their images.
 
         Raises:

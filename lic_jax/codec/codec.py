@@ -156,7 +156,7 @@ class Codec:
 
     def compress_batch(
         self,
-        images: Sequence[UInt8[np.ndarray, "height width 3"]],
+        images: Sequence[UInt8[np.ndarray, "_height _width 3"]],
         rate: float | None = None,
         *,
         iterations: int = 0,
@@ -248,7 +248,7 @@ class Codec:
         """
         return self.decoder.decompress([data])[0]
 
-    def decompress_batch(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "height width 3"]]:
+    def decompress_batch(self, streams: Sequence[bytes]) -> list[UInt8[np.ndarray, "_height _width 3"]]:
         """Decompresses streams of any sizes and rates to their images.
 
         Raises:

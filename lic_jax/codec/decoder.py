@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lic_jax.arrays import RGB, Float, Int
+from lic_jax.arrays import RGB, Float, Int, Integer
 from lic_jax.codec.symbols import SymbolCoding
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, LATENTS_PER_HYPER
 from lic_jax.distortion.base import to_pixels
@@ -33,7 +33,7 @@ class Decoded(NamedTuple):
     hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"]
     symbols: Int[np.ndarray, "1 h w latent"]
     hyper_latent: Float[np.ndarray, "1 hyper_h hyper_w hyper"]
-    index: Int[np.ndarray, "1 h w latent"]
+    index: Integer[np.ndarray, "1 h w latent"]
     mean: Float[np.ndarray, "1 h w latent"] | None
 
 
@@ -110,7 +110,7 @@ class SymbolDecoder:
 
     def mean_and_table_index(
         self, hyper_latent: Float[np.ndarray, "1 hyper_h hyper_w hyper"]
-    ) -> tuple[Float[np.ndarray, "1 h w latent"] | None, Int[np.ndarray, "1 h w latent"]]:
+    ) -> tuple[Float[np.ndarray, "1 h w latent"] | None, Integer[np.ndarray, "1 h w latent"]]:
         """Computes the latent's means and the indexes of its coding tables (uint16) from a hyper latent.
 
         For an image of several bands, the means are None: they would take more memory than all else, so each band of

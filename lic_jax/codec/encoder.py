@@ -47,7 +47,7 @@ class Encoder:
         self._coding, self._programs = coding, programs
         self._bundle = coding.bundle
 
-    def analyse(self, images: Sequence[UInt8[np.ndarray, "height width 3"]]) -> list[Analysed]:
+    def analyse(self, images: Sequence[UInt8[np.ndarray, "_height _width 3"]]) -> list[Analysed]:
         """Runs analysis and hyper analysis on images of any sizes.
 
         Raises:

@@ -23,7 +23,7 @@ PUBLISHED_LEARNING_RATE = 5e-3
 HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE = 0.5, 1e-8
 
 
-def temperature(progress: ScalarLike) -> Float[Array, ""]:
+def temperature(progress: Float[Array, "*shape"] | float) -> Float[Array, "*shape"]:
     """Returns τ after a fraction of the steps: clip(0.5 · exp(0.1 − 1.5 · progress), 1e-8, 0.5).
 
     For 3,000 steps this is the published τ(t) = clip(0.5 · exp(−r (t − t₀)), 1e-8, 0.5), r = 5e-4, t₀ = 200. For N

@@ -23,7 +23,7 @@ class PhotographFolder:
     """The decoded photographs of a folder, and the names of skipped files with the reason."""
 
     names: tuple[str, ...]
-    photographs: tuple[UInt8[np.ndarray, "height width 3"], ...]
+    photographs: tuple[UInt8[np.ndarray, "_height _width 3"], ...]
     skipped: tuple[tuple[str, str], ...]
 
     def __len__(self) -> int:

@@ -68,7 +68,7 @@ class Data(NamedTuple):
 
     batches: Callable[[int], Iterable[np.ndarray]]
     held_out: UInt8[np.ndarray, "count height width 3"]
-    photographs: Sequence[UInt8[np.ndarray, "height width 3"]]
+    photographs: Sequence[UInt8[np.ndarray, "_height _width 3"]]
 
 
 def load_data(settings: AnchorSettings, images: Path) -> Data:

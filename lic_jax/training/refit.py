@@ -152,7 +152,7 @@ def _gradient(
     return jax.grad(objective, has_aux=True)(pair)
 
 
-def _gradients(gradient: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, ""]]]:
+def _gradients(gradient: Callable, *stacks) -> tuple[Quantizers, tuple[RateDistortion, Float[Array, " K"]]]:
     """Computes `_gradient` of each of K stacked pairs.
 
     On a CPU, the program of one pair runs K times. That is faster, because the caches hold one pair's work. Inside

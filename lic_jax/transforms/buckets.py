@@ -78,7 +78,7 @@ def batches_of(extents: Sequence[tuple[int, int]], most_blocks: int) -> Iterator
 
 
 def stacked(
-    arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]], shape: tuple[int, int]
+    arrays: Sequence[Shaped[np.ndarray, "1 _rows _columns channels"]], shape: tuple[int, int]
 ) -> Shaped[np.ndarray, "batch rows columns channels"]:
     """Stacks arrays of several sizes as one of this shape, [rows, columns], with zeros below and to the right."""
     stack = np.zeros((len(arrays), *shape, arrays[0].shape[-1]), arrays[0].dtype)
@@ -111,7 +111,7 @@ class Bucketed:
 
         self._program = jax.jit(program)
 
-    def __call__(self, variables: dict, arrays: Sequence[Shaped[np.ndarray, "1 rows columns channels"]]) -> list:
+    def __call__(self, variables: dict, arrays: Sequence[Shaped[np.ndarray, "1 _rows _columns channels"]]) -> list:
         """Returns the function's outputs for each array, cut to its size, as NumPy arrays."""
         outputs: list = [None] * len(arrays)
         for grid, batch in batches_of([self._blocks(array) for array in arrays], BATCH_BLOCKS):

@@ -17,7 +17,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from lic_jax.transforms.phases import blocks_to_image, first_tap, group_kernel, phase_groups
 
@@ -31,8 +31,8 @@ def _block_reach(kernel_size: int, stride: int) -> tuple[int, int]:
 
 
 def depth_to_space(
-    blocks: Float[Array, "batch height width phases"], stride: int
-) -> Float[Array, "batch height_out width_out channel"]:
+    blocks: Shaped[Array, "batch height width phases"], stride: int
+) -> Shaped[Array, "batch height_out width_out channel"]:
     """Lays out the channels of each position, ordered (row, column, channel), as a stride × stride block of pixels."""
     batch, height, width, depth = blocks.shape
     channels = depth // stride**2

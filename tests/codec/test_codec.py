@@ -192,7 +192,7 @@ def test_a_rate_outside_the_models_is_refused(codec, image, rate):
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
-def test_what_is_not_rgb_is_refused(codec, pixels):
+def test_what_is_not_rgb_is_refused(unchecked, codec, pixels):
     with pytest.raises(LicError, match="uint8"):
         codec.compress(pixels)
 

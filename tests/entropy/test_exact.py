@@ -98,9 +98,9 @@ def test_ends_are_exact():
     assert exact.tanh(0.0) == 0
     assert exact.normal_cdf(0.0) == 0.5
     np.testing.assert_array_equal(exact.normal_cdf(np.array([-np.inf, -8, 8, np.inf])), [0, 0, 1, 1])
-    np.testing.assert_array_equal(exact.tanh([-1e300, 1e300]), [-1, 1])
-    np.testing.assert_array_equal(exact.sigmoid([1e300, np.inf]), [1, 1])
-    assert np.all(exact.sigmoid([-1e300, -np.inf]) < 1e-300)
+    np.testing.assert_array_equal(exact.tanh(np.array([-1e300, 1e300])), [-1, 1])
+    np.testing.assert_array_equal(exact.sigmoid(np.array([1e300, np.inf])), [1, 1])
+    assert np.all(exact.sigmoid(np.array([-1e300, -np.inf])) < 1e-300)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

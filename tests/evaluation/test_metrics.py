@@ -164,7 +164,7 @@ def test_more_damage_measures_worse():
         (np.zeros((0, 5, 3), np.uint8), r"image is uint8 \[0, 5, 3\]"),
     ],
 )
-def test_images_that_cannot_be_compared_are_refused(metric, image, message):
+def test_images_that_cannot_be_compared_are_refused(unchecked, metric, image, message):
     with pytest.raises(LicError, match=message):
         metric(image, np.zeros((4, 5, 3), np.uint8))
 

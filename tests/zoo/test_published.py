@@ -132,9 +132,9 @@ def test_a_published_model_is_trained_on_refitted_and_codes(
     reference, photographs, photograph_folder, tmp_path, training_works
 ):
     """What `lic import` writes: the arrays are these (`test_training_folder`)."""
-    config, params = load_published(reference / "elic_two_layer_res.npz")
+    config, params = load_published(reference / "cnn_jpeg_like.npz")
     save_weights(tmp_path / "imported.safetensors", params, anchor_metadata(config, 0.02))
-    steps = ("--steps", "1", "--hyperprior-steps", "1", "--crop-size", "64", "--batch-size", "2")
+    steps = ("--steps", "1", "--hyperprior-steps", "0", "--crop-size", "64", "--batch-size", "2")
     start = ("--start", tmp_path / "imported.safetensors")
     assert cli.main(list(map(str, ("train", photograph_folder, "--out", tmp_path / "run", *start, *steps)))) == 0
     anchor, model = tmp_path / "run" / "anchor.safetensors", tmp_path / "model.safetensors"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import constriction
 import numpy as np
 
-from lic_jax.arrays import Float, Int
+from lic_jax.arrays import Float, Int, Integer
 from lic_jax.entropy.coders.base import Coder, Part
 from lic_jax.entropy.tables import information
 from lic_jax.errors import LicError

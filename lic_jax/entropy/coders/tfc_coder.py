@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 
 from lic_jax import extras
-from lic_jax.arrays import Float, Int
+from lic_jax.arrays import Float, Int, Integer
 from lic_jax.entropy.coders.base import Coder, Part
 from lic_jax.entropy.tables import PRECISION_BITS
 from lic_jax.errors import LicError
