@@ -5,7 +5,7 @@ exits with code 2. Any other exception is a bug of lic and keeps its traceback.
 """
 
 
-class LicError(ValueError):
+class LicError(Exception):
     """A file, name or number from the user cannot be used; the message names it and says what to do."""
 
 

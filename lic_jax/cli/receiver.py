@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lic_jax.errors import LicError
-from lic_jax.io.container import CODERS
+from lic_jax.registry import CODERS
 
 
 def decompress(stream: Path, image: Path, model: str | None = None) -> None:
@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("transcode", help=transcode.__doc__, description=transcode.__doc__)
     command.add_argument("stream", type=Path, metavar="IN", help="a stream written by `lic compress`")
     command.add_argument("transcoded", type=Path, metavar="OUT", help="the file to write")
-    command.add_argument("--coder", choices=CODERS, required=True, help="tfc needs the extra of that name")
+    command.add_argument("--coder", choices=tuple(CODERS), required=True, help="tfc needs the extra of that name")
     command.add_argument("--model", help=_MODEL_HELP)
     command.set_defaults(run=transcode)
     return root

@@ -19,10 +19,10 @@ import tyro
 
 from lic_jax.cli import receiver
 from lic_jax.encoding.method import SearchSettings
+from lic_jax.entropy.coders import coding
 from lic_jax.errors import LicError
 from lic_jax.extras import quiet_tensorflow
-from lic_jax.io.container import CODERS
-from lic_jax.registry import SEARCHES
+from lic_jax.registry import CODERS, SEARCHES
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 from lic_jax.zoo import shipped
 
@@ -73,7 +73,9 @@ def compress(
     method: SearchMethod = "sga",
     time_limit: TimeLimit = None,
     model: Model = shipped.DEFAULT,
-    coder: Annotated[str, tyro.conf.arg(metavar="|".join(CODERS), help="tfc needs the extra of that name")] = CODERS[0],
+    coder: Annotated[
+        str, tyro.conf.arg(metavar="|".join(CODERS), help="tfc needs the extra of that name")
+    ] = coding.DEFAULT,
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec.codec import load

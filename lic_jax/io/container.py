@@ -7,14 +7,11 @@ import dataclasses
 import struct
 import zlib
 
-from lic_jax import registry
 from lic_jax.errors import LicError
+from lic_jax.registry import CODERS
 
 MAGIC = b"LIC"
 VERSION = 1
-CODERS = tuple(registry.CODERS)
-"""Names of the coders of segments; a coder's position is the header's byte."""
-
 MAX_PIXELS = 1 << 27
 """The most pixels of an image, 134 megapixels; sender and receiver refuse larger images."""
 
@@ -31,7 +28,7 @@ class Stream:
       height, width: the image's size in pixels, before padding.
       rate_units: the rate in units of 1/256; 256 is the distance between two fitted quantizers.
       hyper_latent, latent: the two coded segments.
-      coder: the coder of the segments, one of `CODERS`.
+      coder: the coder of the segments, a name in `registry.CODERS`; the header holds its position there.
     """
 
     fingerprint: bytes
@@ -40,7 +37,7 @@ class Stream:
     rate_units: int
     hyper_latent: bytes
     latent: bytes
-    coder: str = CODERS[0]
+    coder: str = next(iter(CODERS))
 
 
 def check_size(height: int, width: int) -> None:
@@ -69,7 +66,7 @@ def pack(stream: Stream) -> bytes:
             f"give 4 bytes, 0 to 65535, and one of {', '.join(CODERS)}"
         )
     fields = (
-        *(MAGIC, VERSION, CODERS.index(stream.coder), stream.fingerprint),
+        *(MAGIC, VERSION, list(CODERS).index(stream.coder), stream.fingerprint),
         *(stream.height, stream.width, stream.rate_units, len(stream.hyper_latent), len(stream.latent)),
     )
     prefix = _HEADER.pack(*fields, 0, 0)[: HEADER_BYTES - 8]
@@ -94,7 +91,8 @@ def unpack(data: bytes) -> Stream:
         raise LicError(f"the stream is truncated: {len(data)} bytes, its header alone has {HEADER_BYTES}; get it again")
     _, _, coder, fingerprint, height, width, rate_units, *lengths_and_checksums = _HEADER.unpack_from(data)
     hyper_length, latent_length, hyper_checksum, latent_checksum = lengths_and_checksums
-    if coder >= len(CODERS):
+    coders = list(CODERS)
+    if coder >= len(coders):
         raise LicError(f"the stream is coded by coder {coder}, which this program does not know; update lic-jax")
     check_size(height, width)
     end = HEADER_BYTES + hyper_length + latent_length
@@ -108,4 +106,4 @@ def unpack(data: bytes) -> Stream:
         raise LicError("the stream's header or hyper latent segment is damaged (checksum); get the file again")
     if _checksum(b"", latent) != latent_checksum:
         raise LicError("the stream's latent segment is damaged (checksum); get the file again")
-    return Stream(fingerprint, height, width, rate_units, hyper_latent, latent, CODERS[coder])
+    return Stream(fingerprint, height, width, rate_units, hyper_latent, latent, coders[coder])

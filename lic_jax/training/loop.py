@@ -185,9 +185,7 @@ class TrainingLog:
         rows = []
         if path.exists():
             with path.open(newline="") as file:
-                rows = [
-                    row for row in csv.DictReader(file) if row.get("step", "").isdigit() and int(row["step"]) <= step
-                ]
+                rows = [row for row in csv.DictReader(file) if _is_whole(row) and int(row["step"]) <= step]
         self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
         self._started = time.monotonic()
         text = io.StringIO()
@@ -209,6 +207,11 @@ class TrainingLog:
             values += (training.distortion, held_out.distortion)
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])
+
+
+def _is_whole(row: dict) -> bool:
+    """Whether a log's row has all its values: a run that was killed may leave half of a line."""
+    return None not in row.values() and row.get("step", "").isdigit()
 
 
 def _check_settings(path: Path, settings: AnchorSettings) -> None:

@@ -76,6 +76,15 @@ class AnchorSettings:
     def __post_init__(self):
         _check_crop_size(self.crop_size)
         check_counts(self, 1, "batch_size", "validate_every")
+        for name, holds, remedy in (
+            ("rd_lambda", self.rd_lambda > 0, "give a positive number, e.g. 0.01"),
+            ("step_range", self.step_range >= 1, "give 1 or more"),
+            ("learning_rate", self.learning_rate > 0, "give a positive number, e.g. 5e-4"),
+            ("decay_fraction", 0 <= self.decay_fraction <= 1, "give a fraction, 0 to 1"),
+            ("held_out", 0 <= self.held_out < 1, "give a fraction, 0 to below 1"),
+        ):
+            if not holds:
+                raise LicError(f"{name.replace('_', ' ')} {getattr(self, name)} cannot be trained with; {remedy}")
         STAND_INS.check(self.relaxation)
         DISTORTIONS.check(self.distortion)
         if not 0 <= self.hyperprior_steps <= self.steps:

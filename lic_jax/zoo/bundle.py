@@ -205,8 +205,6 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         kind = metadata.get(_KIND_ENTRY, kind_of(stacks["latent"]))
         latent_quantizers = unstack(stacks["latent"], bin_edges, kind, prior.table_count)
         hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges, "staircase")
-    except LicError:
-        raise
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise LicError(f"{path} is damaged ({error!r}); copy it again") from error
     counts = {len(lambdas), len(latent_quantizers), len(hyper_quantizers)}

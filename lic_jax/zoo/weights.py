@@ -127,8 +127,6 @@ def _digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
 def _malformed_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except LicError:
-        raise
     except _MALFORMED as error:
         raise LicError(f"{path} is not a weights file of lic ({error}); train or copy it again") from error
 

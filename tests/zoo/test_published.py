@@ -222,7 +222,10 @@ def test_weights_that_do_not_fit_are_named(reference, tmp_path):
     described = json.loads((reference / f"{NAMES[0]}.json").read_text())
     described["analysis"]["channels_base"] = 8
     path.with_suffix(".json").write_text(json.dumps(described))
-    with pytest.raises(LicError, match=r"analysis/convolution_0/kernel has shape \[5, 5, 3, 8\] here"):
+    with pytest.raises(
+        LicError,
+        match=r"analysis/convolution_0/kernel has shape \[5, 5, 3, 16\], its configuration needs \[5, 5, 3, 8\]",
+    ):
         load_published(path)
     described["analysis"] = {"cls": "MBT2018Analysis", "channels_base": 16, "output_channels": 24}
     path.with_suffix(".json").write_text(json.dumps(described))

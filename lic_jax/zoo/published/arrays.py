@@ -197,8 +197,6 @@ def load_published(path: Path) -> tuple[ModelConfig, dict]:
         config = published_config(json.loads(read_bytes(path.with_suffix(".json"))))
         with np.load(path, allow_pickle=False) as file:
             weights = {name: file[name] for name in sorted(file) if name.startswith("weights/")}
-    except LicError:
-        raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise LicError(f"{path} and its .json are not a published model ({error!r}); check the path") from error
     arrays = {

@@ -125,8 +125,6 @@ def load_training(folder: Path) -> PublishedTraining:
         config, rd_lambda = published_config(settings["transform_config"]), float(settings["rd_lambda"])
         if not 0 < rd_lambda < float("inf"):
             raise ValueError(f"rd_lambda {rd_lambda}")
-    except LicError:
-        raise
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise LicError(f"{described} does not describe a published training ({error!r}); copy it again") from error
     arrays, prior = in_signal_order(read_weights(newest_checkpoint(folder)))
