@@ -66,23 +66,25 @@ class IntegerQuantizer(Protocol):
     kind: ClassVar[str]
     """Its name in `registry.INTEGER_QUANTIZERS`."""
 
-    bin_edges: str
-    """One of `fixed_point.BIN_EDGES`: what the coding tables take for the edges of a symbol's bin."""
+    @property
+    def bin_edges(self) -> str:
+        """One of `fixed_point.BIN_EDGES`: what the coding tables take for the edges of a symbol's bin."""
+        ...
 
     @property
     def symbol_count(self) -> int:
         """T + 1."""
         ...
 
-    def symbols(self, values: Float[np.ndarray, "*shape"], row: Any = None) -> Int[np.ndarray, "*shape"]:
+    def symbols(self, values: Float[np.ndarray, "*shape"], row: Any) -> Int[np.ndarray, "*shape"]:
         """The symbol of each value, int32."""
         ...
 
-    def levels_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
+    def levels_of(self, symbols: Int[np.ndarray, "*shape"], row: Any) -> Float[np.ndarray, "*shape"]:
         """The level of each symbol, float32."""
         ...
 
-    def middles_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
+    def middles_of(self, symbols: Int[np.ndarray, "*shape"], row: Any) -> Float[np.ndarray, "*shape"]:
         """A value amid those that have each symbol, float32."""
         ...
 

@@ -7,7 +7,7 @@ differently from one machine to the next.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class FixedPointQuantizer:
             mixed(self.spacings, other.spacings, units),
             mixed(self.thresholds, other.thresholds, units),
             self.bin_edges,
-            int(mixed(np.int64(self.centre), np.int64(other.centre), units)),
+            int(mixed(np.array(self.centre, np.int64), np.array(other.centre, np.int64), units)),
         )
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], None]:
@@ -178,4 +178,7 @@ def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
 def at_rate(quantizers: Sequence[Quantizer], rate_units: int) -> Quantizer:
     """The quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
     whole, part = divmod(rate_units, RATE_UNITS)
-    return quantizers[whole] if part == 0 else quantizers[whole].mixed_with(quantizers[whole + 1], part)
+    if part == 0:
+        return quantizers[whole]
+    mixture = quantizers[whole].mixed_with(quantizers[whole + 1], part)
+    return cast(Quantizer, mixture)  # of the kind that it is mixed of

@@ -26,6 +26,10 @@ Predict = Callable[[Any], tuple[Any, Any]]
 the coding table), both [batch, h, w, C]. The index is exact on every machine, and so is all that it depends on."""
 
 
+Mask = np.ndarray | np.bool_
+"""The positions that a stage codes: an array of a latent's shape, or `np.True_` for all of them."""
+
+
 class CodingTables(NamedTuple):
     """The integer tables of one rate: for the hyper latent a row a channel, for the latent a row an index."""
 
@@ -68,7 +72,7 @@ class Prior(Protocol):
         """The Flax modules of its parts, by name."""
         ...
 
-    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:
         """For each stage the positions that it codes, in a latent of this shape; of one stage, `(np.True_,)`."""
         ...
 
@@ -118,7 +122,7 @@ ONE_STAGE = (np.True_,)
 
 def through_stages(
     stages: tuple[Predict, ...],
-    masks: Callable[[tuple[int, ...]], tuple[np.ndarray, ...]],
+    masks: Callable[[tuple[int, ...]], tuple[Mask, ...]],
     decide: Callable[[Any, Any], Any],
     where: Callable[[Any, Any, Any], Any],
 ) -> tuple[Any, Any, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors import integers
-from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Predict
+from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Mask, Predict
 from lic_jax.entropy.scale_table import SCALE_COUNT
 from lic_jax.entropy.tables import density_shapes, factorized_tables, gaussian_tables
 from lic_jax.transforms.hyper_transforms import standard_analysis
@@ -58,7 +58,7 @@ class Hyperprior:
             else as_module(layers),
         }
 
-    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:
         """All positions at once."""
         return ONE_STAGE
 
