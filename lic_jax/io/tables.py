@@ -54,7 +54,7 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
                     f"{place}: {len(cells)} values for {len(header)} columns; write the table again, or delete the line"
                 )
             texts = dict(zip(header, cells, strict=True))
-            rows.append(kind(*(_value(place, name, texts[name], type_) for name, type_ in types.items())))
+            rows.append(kind._make(_value(place, name, texts[name], type_) for name, type_ in types.items()))
     except (csv.Error, UnicodeDecodeError) as error:
         raise LicError(f"{path} is not a CSV file ({error}); give a table as text in UTF-8") from error
     return rows
