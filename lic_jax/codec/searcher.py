@@ -86,10 +86,9 @@ class Searcher:
     def _latents_of(self, choice: Choice, rate_units: int) -> Latents:
         """y and z that are quantized to these symbols, and to nearly the same at neighbouring rates."""
         quantizer, hyper_quantizer = self._bundle.quantizers_at(rate_units)
-        return Latents(
-            choice.mean + quantizer.middles_of(choice.symbols.latent, choice.index),
-            hyper_quantizer.middles_of(choice.symbols.hyper_latent),
-        )
+        symbols, hyper_symbols, index = map(np.asarray, (*choice.symbols, choice.index))
+        residual = quantizer.middles_of(symbols, index)
+        return Latents(choice.mean + residual, hyper_quantizer.middles_of(hyper_symbols))
 
     def _file_cost(self, analysed: Analysed, choice: Choice, rate_units: int, point: OperatingPoint) -> float:
         """bpp + λ · distortion of an image's file; one at a time, for which programs are compiled anyway."""
@@ -101,14 +100,18 @@ class Searcher:
     def operating_point(self, rate_units: int, settings: SearchSettings | None = None) -> OperatingPoint:
         """A rate as a search sees it."""
         tables = self._coding.tables(rate_units)
-        staircases = map(Staircase.of, self._bundle.quantizers_at(rate_units), (tables.latent, tables.hyper_latent))
+        quantizer, hyper_quantizer = self._bundle.quantizers_at(rate_units)
+        staircase, hyper_staircase = (
+            Staircase.of(quantizer, tables.latent),
+            Staircase.of(hyper_quantizer, tables.hyper_latent),
+        )
         rd_lambda = self._bundle.rd_lambda_at(rate_units)
         distortion: str | Distortion = self._bundle.distortion
         if settings is not None:
             rd_lambda = rd_lambda if settings.rd_lambda is None else settings.rd_lambda
             distortion = settings.distortion or distortion
         function: Callable = DISTORTIONS[distortion] if isinstance(distortion, str) else distortion
-        return OperatingPoint(*staircases, jnp.float32(rd_lambda), self._gains, function)
+        return OperatingPoint(staircase, hyper_staircase, jnp.float32(rd_lambda), self._gains, function)
 
     @cached_property
     def _gains(self) -> Float[Array, " latent"]:

@@ -1,5 +1,6 @@
 """The time of a search: how far it is, when it has to stop, and whom it tells."""
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -64,6 +65,8 @@ class Clock:
 
     @property
     def _seconds(self) -> float:
+        if self._deadline is None:
+            return math.inf
         return (self._deadline - self._started) / (self._batches - self._batch)
 
     def report(self, cost: RateDistortion) -> None:

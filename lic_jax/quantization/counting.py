@@ -7,6 +7,7 @@ share a cell, so one or two halvings are left.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 _CELLS = 4096
@@ -15,7 +16,7 @@ _FEW = 8
 """So many thresholds are compared with one by one."""
 
 
-def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def count_below(thresholds: Float[Array, " T"], values: Float[Array | np.ndarray, "*shape"]) -> Int[Array, "*shape"]:
     """#{i : b_i < v}, in [0, T], exactly; it has no gradient.
 
     Args:

@@ -12,6 +12,7 @@ For τ → 0 the weight is that of rounding to the nearest level.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lic_jax.quantization.counting import count_below
@@ -20,13 +21,13 @@ CLIP = 1e-5
 """How near atanh's arguments come to 0 and 1."""
 
 
-def level_below(levels: Float[Array, " levels"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def level_below(levels: Float[Array, " levels"], values: Float[Array | np.ndarray, "*shape"]) -> Int[Array, "*shape"]:
     """k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; the nearest pair of levels for values beyond all of them."""
     return count_below(levels[1:-1], values)
 
 
 def position_between(
-    low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array, "*shape"]
+    low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array | np.ndarray, "*shape"]
 ) -> Float[Array, "*shape"]:
     """p = (v − c_k)/(c_{k+1} − c_k) of levels c_k and c_{k+1}, between 1e-5 and 1 − 1e-5; differentiable."""
     return jnp.clip((values - low) / (high - low), CLIP, 1 - CLIP)
