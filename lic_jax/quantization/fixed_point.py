@@ -111,7 +111,7 @@ class FixedPointQuantizer:
             mixed(self.spacings, other.spacings, units),
             mixed(self.thresholds, other.thresholds, units),
             self.bin_edges,
-            int(mixed(np.array(self.centre, np.int64), np.array(other.centre, np.int64), units)),
+            int(mixed(np.array([self.centre], np.int64), np.array([other.centre], np.int64), units)[0]),
         )
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], None]:
@@ -167,7 +167,7 @@ def to_fixed_point(
     threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
     thresholds_in_order = np.maximum.accumulate(threshold_units - index) + index
-    return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array(centre))))
+    return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array([centre]))[0]))
 
 
 def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
