@@ -7,6 +7,7 @@ The quantizers Q are not part of the model: they are arguments of what runs it, 
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,12 @@ class CodecModel(nn.Module):
     """
 
     config: ModelConfig
+
+    if TYPE_CHECKING:
+
+        def apply(self, *args: Any, **keywords: Any) -> Any:
+            # Flax's returns a part's outputs, or a pair with changed variables: of this model nothing changes.
+            ...
 
     @property
     def prior(self) -> Prior:

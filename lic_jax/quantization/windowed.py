@@ -12,13 +12,13 @@ the thresholds asks again between two compiled steps, or asks for a smaller β f
 error but an approximation: the thresholds just outside of it are taken for saturated.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lic_jax.gradients import own_gradient
 from lic_jax.quantization import stanh
 from lic_jax.quantization.counting import look_up
 from lic_jax.quantization.stanh import STanH
@@ -144,7 +144,7 @@ def _first_of(windows: _Windows, values: Float[Array, "*shape"]) -> Int[Array, "
     return look_up(windows.first, cell)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@own_gradient(nondiff_argnums=(0,))
 def _soft(window: int, thresholds, half_spacings, inverse_temperature, values):
     windows = _windows(thresholds, half_spacings, inverse_temperature, window)
     first = _first_of(windows, values)
