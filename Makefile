@@ -3,7 +3,7 @@
 #   make sweep   fit seven quantizers to the shipped anchor and draw its rate–distortion curve (the main job)
 #   make test    run the tests
 #   make test-tfc   run them beside tensorflow-compression, which is also with the oldest JAX; needs Python 3.11
-#   make lint    check style
+#   make lint    check style and types
 #   make docs    build the documentation site in build/site
 #   make bench   run the benchmarks
 #   make clean   remove the environment and what `make sweep` made; trainings in runs/ stay
@@ -37,6 +37,7 @@ test-tfc: $(READY_TFC)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --warnings
 
 # A broken link, a page outside the navigation or an unresolved reference fails.
 docs: $(READY_DOCS)

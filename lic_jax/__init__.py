@@ -8,6 +8,17 @@ Names are imported when they are first used: importing the package imports no fr
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+# A checker and the documentation read these imports. `lazy_loader` would make them from a stub, but a receiver's bare
+# device has NumPy, constriction and Pillow alone (tests/codec/test_decoder.py), so the lines below do the same.
+if TYPE_CHECKING:
+    from lic_jax.codec.codec import Codec, load
+    from lic_jax.codec.decoder import Decoder, load_decoder
+    from lic_jax.config import ModelConfig
+    from lic_jax.errors import LicError, LicWarning
+    from lic_jax.model import CodecModel
+    from lic_jax.training.curve import fit_rate_distortion_curve
 
 _HOMES = {
     "Codec": "lic_jax.codec.codec",
@@ -34,7 +45,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lic_jax' has no attribute {name!r}")

@@ -1,8 +1,20 @@
 """Functions whose gradient is not their derivative, so that learning passes steps and bounds."""
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
+
+Result = TypeVar("Result")
+
+
+def own_gradient(nondiff_argnums: tuple[int, ...]) -> Callable[[Callable[..., Result]], jax.custom_vjp[Result]]:
+    """Decorates a function as `jax.custom_vjp` does; `functools.partial` of that would lose the result's type."""
+    decorate: Any = functools.partial(jax.custom_vjp, nondiff_argnums=nondiff_argnums)
+    return decorate
 
 
 @jax.custom_vjp

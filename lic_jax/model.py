@@ -8,6 +8,7 @@ they are arguments of the functions that run it, so that one frozen model serves
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,12 @@ class CodecModel(nn.Module):
     """
 
     config: ModelConfig
+
+    if TYPE_CHECKING:
+
+        def apply(self, *args: Any, **keywords: Any) -> Any:
+            # Flax's returns a part's outputs, or a pair with changed variables: of this model nothing changes.
+            ...
 
     @property
     def prior(self) -> Prior:

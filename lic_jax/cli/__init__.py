@@ -1,1 +1,6 @@
-"""The command line: `main` chooses between the commands of `receiver` and of `sender`."""
+"""The command line `lic`.
+
+- `main`: sends a command line to the receiver's parser or to the sender's
+- `receiver`: decompresses, describes and transcodes streams, with NumPy alone
+- `sender`: compresses images, measures codecs, trains anchors and fits quantizers
+"""

@@ -259,7 +259,11 @@ def complexity(
 
     costs = with_sums(complexity(shipped.config_of(model)))
     if as_json:
-        print(json.dumps({part: {**cost._asdict(), "flops": cost.flops} for part, cost in costs.items()}, indent=1))
+        print(
+            json.dumps(
+                {part: {**dataclasses.asdict(cost), "flops": cost.flops} for part, cost in costs.items()}, indent=1
+            )
+        )
     else:
         print(complexity_table(costs))
 

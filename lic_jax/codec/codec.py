@@ -100,6 +100,7 @@ class Codec:
         elif psnr is not None:
             control = partial(rate_control.with_psnr, psnr=psnr, psnr_of=partial(self._psnr, image))
         else:
+            assert max_bytes is not None  # one of the three is given
             control = partial(rate_control.within_bytes, max_bytes=max_bytes)
         found = control(lambda rate_units: self.encoder.code([analysed], rate_units, coder)[0], highest_units)
         if iterations:

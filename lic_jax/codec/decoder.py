@@ -26,14 +26,14 @@ class Decoded(NamedTuple):
     Attributes:
       hyper_symbols, symbols: the symbols of hyper latent and latent.
       hyper_latent: ẑ, the side information that predicts the latent.
-      index: the coding table of each latent.
+      table_index: the coding table of each latent.
       mean: μ; None where it is computed anew for each band of a large image.
     """
 
     hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"]
     symbols: Int[np.ndarray, "1 h w latent"]
     hyper_latent: Float[np.ndarray, "1 hyper_h hyper_w hyper"]
-    index: Integer[np.ndarray, "1 h w latent"]
+    table_index: Integer[np.ndarray, "1 h w latent"]
     mean: Float[np.ndarray, "1 h w latent"] | None
 
 
@@ -68,7 +68,7 @@ class SymbolDecoder:
         stream = self.coding.unpack(data)
         decoded = self.read(stream)
         size = stream.height, stream.width
-        symbols = decoded.hyper_symbols, decoded.symbols, decoded.index
+        symbols = decoded.hyper_symbols, decoded.symbols, decoded.table_index
         return self.coding.pack(size, stream.rate_units, *symbols, to_coder)
 
     def read(self, stream: container.Stream) -> Decoded:
@@ -91,13 +91,12 @@ class SymbolDecoder:
     def _read_stages(self, stream: container.Stream, hyper_latent: np.ndarray, reader):
         """Reads stage after stage; each is predicted from the latents before it."""
         quantizer, _ = self.coding.bundle.quantizers_at(stream.rate_units)
-        stages = self._stages(hyper_latent)
-        latent = None
-        for predict, own in zip(stages, self.coding.prior.masks(self._latent_shape(hyper_latent)), strict=True):
-            own_mean, own_index = predict(latent)
-            if latent is None:
-                latent, mean = np.zeros(own_mean.shape, np.float32), np.zeros(own_mean.shape, np.float32)
-                index, symbols = np.zeros(own_mean.shape, np.uint16), np.zeros(own_mean.shape, np.int16)
+        shape = self._latent_shape(hyper_latent)
+        latent, mean = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        index, symbols = np.zeros(shape, np.uint16), np.zeros(shape, np.int16)
+        stages = zip(self._stages(hyper_latent), self.coding.prior.masks(shape), strict=True)
+        for number, (predict, own) in enumerate(stages):
+            own_mean, own_index = predict(latent if number else None)
             index[own], mean[own] = own_index[own], own_mean[own]
             symbols[own] = reader.read(index[own])
             latent[own] = mean[own] + quantizer.levels_of(symbols[own], index[own])
@@ -119,6 +118,7 @@ class SymbolDecoder:
         _, rows, columns, _ = hyper_latent.shape
         index = np.empty(self._latent_shape(hyper_latent), np.uint16)
         hyper_bands = list(bands(rows, columns * HYPER_STRIDE**2, self.coding.prior.halo or 0))
+        mean = None
         for band in hyper_bands:
             mean, band_index = self._predict(hyper_latent, band)
             index[:, LATENTS_PER_HYPER * band.kept.start : LATENTS_PER_HYPER * band.kept.stop] = band_index
@@ -176,7 +176,7 @@ class Decoder:
         _, rows, columns, _ = decoded.symbols.shape
         image = np.empty((rows * LATENT_STRIDE, columns * LATENT_STRIDE, 3), np.uint8)
         for kept, read, inside in bands(rows, columns * LATENT_STRIDE**2, self._halo):
-            residual = quantizer.levels_of(decoded.symbols[:, read], decoded.index[:, read])
+            residual = quantizer.levels_of(decoded.symbols[:, read], decoded.table_index[:, read])
             pixels = self._synthesize(self.symbol_decoder.means(decoded, read) + residual)
             own = slice(LATENT_STRIDE * inside.start, LATENT_STRIDE * inside.stop)
             image[LATENT_STRIDE * kept.start : LATENT_STRIDE * kept.stop] = to_pixels(pixels[0, own])

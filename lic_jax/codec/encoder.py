@@ -11,6 +11,7 @@ from lic_jax.codec.symbols import SymbolCoding
 from lic_jax.config import HYPER_STRIDE
 from lic_jax.encoding.choice import Choice, Symbols
 from lic_jax.entropy.coders.coding import DEFAULT
+from lic_jax.entropy.priors.base import Mask
 from lic_jax.errors import LicError
 from lic_jax.io import container
 
@@ -57,7 +58,10 @@ class Encoder:
             _check(image)
         padded = [pad_to_multiple(image)[None] for image in images]
         outputs = self._programs.encode(self._programs.variables, padded)
-        return [Analysed(*image.shape[:2], *output, image) for image, output in zip(images, outputs, strict=True)]
+        return [
+            Analysed(image.shape[0], image.shape[1], latent, hyper_latent, image)
+            for image, (latent, hyper_latent) in zip(images, outputs, strict=True)
+        ]
 
     def choose(self, batch: Sequence[Analysed], rate_units: int) -> list[Choice]:
         """Quantizes analysed images at a rate, stage after stage of the prior."""
@@ -65,14 +69,18 @@ class Encoder:
         hyper_symbols = [hyper_quantizer.symbols(analysed.hyper_latent) for analysed in batch]
         hyper_latents = [hyper_quantizer.levels_of(symbols) for symbols in hyper_symbols]
         masks = [self._coding.prior.masks(analysed.latent.shape) for analysed in batch]
-        choices = [Choice(Symbols(None, symbols), None, None) for symbols in hyper_symbols]
+        choices: list[Choice] = []
         latents = [np.zeros_like(analysed.latent) for analysed in batch] if len(masks[0]) > 1 else []
         for stage in range(self._coding.prior.stage_count):
             predictions = self._programs.stage(stage, hyper_latents, latents)
             for position, (mean, index) in enumerate(predictions):
                 symbols = quantizer.symbols(batch[position].latent - mean, index)
                 own = masks[position][stage]
-                choices[position] = _merged(choices[position], symbols, mean, index, own if stage else None)
+                chosen = Choice(Symbols(symbols, hyper_symbols[position]), mean, index)
+                if stage:
+                    choices[position] = _merged(choices[position], chosen, own)
+                else:
+                    choices.append(chosen)
                 if latents:
                     values = mean + quantizer.levels_of(symbols, index)
                     latents[position] = np.where(own, values, latents[position])
@@ -85,18 +93,18 @@ class Encoder:
 
     def pack(self, analysed: Analysed, choice: Choice, rate_units: int, coder: str = DEFAULT) -> bytes:
         """Codes an image's symbols at a rate into a stream."""
-        symbols, hyper_symbols = choice.symbols
+        symbols, hyper_symbols, index = map(np.asarray, (*choice.symbols, choice.index))
         size = analysed.height, analysed.width
-        return self._coding.pack(size, rate_units, hyper_symbols, symbols, choice.index, coder)
+        return self._coding.pack(size, rate_units, hyper_symbols, symbols, index, coder)
 
 
-def _merged(choice: Choice, symbols, mean, index, own: np.ndarray | None) -> Choice:
+def _merged(choice: Choice, of_stage: Choice, own: Mask) -> Choice:
     """Merges a stage's own positions into a choice; the first stage fills all positions."""
     if own is None:
         return Choice(Symbols(symbols, choice.symbols.hyper_latent), mean, index)
     merge = lambda new, old: np.where(own, new, old)
-    merged = Symbols(merge(symbols, choice.symbols.latent), choice.symbols.hyper_latent)
-    return Choice(merged, merge(mean, choice.mean), merge(index, choice.index))
+    symbols = Symbols(merge(of_stage.symbols.latent, choice.symbols.latent), choice.symbols.hyper_latent)
+    return Choice(symbols, merge(of_stage.mean, choice.mean), merge(of_stage.index, choice.index))
 
 
 def _check(image: np.ndarray) -> None:

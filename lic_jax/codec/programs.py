@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
+from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER, ModelConfig
 from lic_jax.distortion.base import to_network_domain, to_pixels
 from lic_jax.model import CodecModel
 from lic_jax.transforms.buckets import Bucketed
@@ -29,7 +29,7 @@ class Programs:
     def __init__(self, bundle: Bundle):
         self.model = CodecModel(bundle.config)
         self.variables: dict[str, Any] = {"params": jax.tree.map(jnp.asarray, bundle.params)}
-        self.encode, self.predict, self.decode = _compiled(self.model)
+        self.encode, self.predict, self.decode = _compiled(bundle.config)
 
     def stage(
         self, number: int, hyper_latents: list[np.ndarray], latents: list[np.ndarray]
@@ -48,8 +48,9 @@ class Programs:
 
 
 @lru_cache(maxsize=16)
-def _compiled(model: CodecModel) -> tuple[Bucketed, tuple[Bucketed, ...], Bucketed]:
+def _compiled(config: ModelConfig) -> tuple[Bucketed, tuple[Bucketed, ...], Bucketed]:
     """Makes the programs; codecs whose models differ only in their weights share them."""
+    model = CodecModel(config)
     stages = range(model.prior.stage_count)
     return (
         Bucketed(partial(model.apply, method="encode"), HYPER_STRIDE, to_network_domain),

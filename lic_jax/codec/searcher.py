@@ -86,10 +86,9 @@ class Searcher:
     def _latents_of(self, choice: Choice, rate_units: int) -> Latents:
         """Returns y and z that quantize to these symbols, and to nearly the same symbols at neighbouring rates."""
         quantizer, hyper_quantizer = self._bundle.quantizers_at(rate_units)
-        return Latents(
-            choice.mean + quantizer.middles_of(choice.symbols.latent, choice.index),
-            hyper_quantizer.middles_of(choice.symbols.hyper_latent),
-        )
+        symbols, hyper_symbols, index = map(np.asarray, (*choice.symbols, choice.index))
+        residual = quantizer.middles_of(symbols, index)
+        return Latents(choice.mean + residual, hyper_quantizer.middles_of(hyper_symbols))
 
     def _file_cost(self, analysed: Analysed, choice: Choice, rate_units: int, point: OperatingPoint) -> float:
         """Computes bpp + λ · distortion of an image's file; programs for one image at a time are compiled anyway."""
@@ -101,14 +100,18 @@ class Searcher:
     def operating_point(self, rate_units: int, settings: SearchSettings | None = None) -> OperatingPoint:
         """Makes the operating point of a rate: levels, bits and λ."""
         tables = self._coding.tables(rate_units)
-        staircases = map(Staircase.of, self._bundle.quantizers_at(rate_units), (tables.latent, tables.hyper_latent))
+        quantizer, hyper_quantizer = self._bundle.quantizers_at(rate_units)
+        staircase, hyper_staircase = (
+            Staircase.of(quantizer, tables.latent),
+            Staircase.of(hyper_quantizer, tables.hyper_latent),
+        )
         rd_lambda = self._bundle.rd_lambda_at(rate_units)
         distortion: str | Distortion = self._bundle.distortion
         if settings is not None:
             rd_lambda = rd_lambda if settings.rd_lambda is None else settings.rd_lambda
             distortion = settings.distortion or distortion
         function: Callable = DISTORTIONS[distortion] if isinstance(distortion, str) else distortion
-        return OperatingPoint(*staircases, jnp.float32(rd_lambda), self._gains, function)
+        return OperatingPoint(staircase, hyper_staircase, jnp.float32(rd_lambda), self._gains, function)
 
     @cached_property
     def _gains(self) -> Float[Array, " latent"]:

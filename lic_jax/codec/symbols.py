@@ -7,7 +7,7 @@ import numpy as np
 from lic_jax.arrays import Float, Int
 from lic_jax.config import HYPER_STRIDE
 from lic_jax.entropy.coders.coding import DEFAULT, SegmentReader, decode, encode, encode_parts
-from lic_jax.entropy.priors.base import CodingTables, prior_of
+from lic_jax.entropy.priors.base import CodingTables, Mask, prior_of
 from lic_jax.errors import LicError
 from lic_jax.io import container
 from lic_jax.zoo import shipped
@@ -89,7 +89,7 @@ class SymbolCoding:
         return self.bundle.quantizers_at(stream.rate_units)[1].levels_of(hyper_symbols)
 
 
-def _chosen(array: Int[np.ndarray, "1 h w latent"], mask: np.ndarray) -> Int[np.ndarray, " n"]:
+def _chosen(array: Int[np.ndarray, "1 h w latent"], mask: Mask) -> Int[np.ndarray, " n"]:
     """Returns the elements at a mask's positions; all, without a copy, if the mask is one True."""
     return array[mask] if mask.ndim else array.ravel()
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
@@ -12,15 +13,15 @@ from lic_jax.encoding.operating_point import OperatingPoint, code_length
 class Latents(NamedTuple):
     """The latent y and the hyper latent z of a batch, continuous or quantized."""
 
-    latent: Float[Array, "batch h w latent"]
-    hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"]
+    latent: Float[Array | np.ndarray, "batch h w latent"]
+    hyper_latent: Float[Array | np.ndarray, "batch hyper_h hyper_w hyper"]
 
 
 class Symbols(NamedTuple):
     """The symbols of y − μ and of z."""
 
-    latent: Int[Array, "batch h w latent"]
-    hyper_latent: Int[Array, "batch hyper_h hyper_w hyper"]
+    latent: Int[Array | np.ndarray, "batch h w latent"]
+    hyper_latent: Int[Array | np.ndarray, "batch hyper_h hyper_w hyper"]
 
 
 @struct.dataclass
@@ -36,8 +37,8 @@ class Choice:
     """
 
     symbols: Symbols
-    mean: Float[Array, "batch h w latent"]
-    index: Array
+    mean: Float[Array | np.ndarray, "batch h w latent"]
+    index: Array | np.ndarray
 
     def latents(self, point: OperatingPoint) -> Latents:
         """Returns ŷ and ẑ, the levels that the symbols stand for."""
@@ -54,6 +55,6 @@ class Choice:
         )
 
 
-def hyper_table(hyper_latent: Array) -> Int[Array, " hyper"]:
+def hyper_table(hyper_latent: Array | np.ndarray) -> Int[Array, " hyper"]:
     """Returns the coding table of each hyper latent's symbols: the number of its channel."""
     return jnp.arange(hyper_latent.shape[-1])

@@ -1,5 +1,6 @@
 """The time of a search: its progress, its deadline and its reports."""
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -65,6 +66,8 @@ class Clock:
 
     @property
     def _seconds(self) -> float:
+        if self._deadline is None:
+            return math.inf
         return (self._deadline - self._started) / (self._batches - self._batch)
 
     def report(self, cost: RateDistortion) -> None:

@@ -4,10 +4,12 @@ Bits are read off the integer coding tables, so an estimate differs from the fil
 hyper synthesis runs in the receiver's own integers, with straight-through gradients.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
@@ -47,7 +49,9 @@ class ImageBatch:
         """The arrays' size in blocks."""
         return self.pixels.shape[1] // HYPER_STRIDE, self.pixels.shape[2] // HYPER_STRIDE
 
-    def cut(self, array: Float[Array, "batch rows columns channels"]) -> Float[Array, "batch rows columns channels"]:
+    def cut(
+        self, array: Float[Array | np.ndarray, "batch rows columns channels"]
+    ) -> Float[Array, "batch rows columns channels"]:
         """Sets an array to zero beyond its images' blocks."""
         return zero_beyond(array, self.extents, self.grid)
 
@@ -100,7 +104,7 @@ def rate_distortion(
 
 
 def decode(
-    model: CodecModel, variables: dict, images: ImageBatch, latent: Float[Array, "batch h w latent"]
+    model: CodecModel, variables: dict, images: ImageBatch, latent: Float[Array | np.ndarray, "batch h w latent"]
 ) -> Float[Array, "batch height width 3"]:
     """Decodes ŷ to the image, in the network's domain."""
     with cut_at_borders(images.extents, images.grid):
@@ -140,7 +144,7 @@ def settled(model: CodecModel, variables: dict, images: ImageBatch, point: Opera
     hyper_latent = point.hyper_latent.level(hyper_symbols, hyper_table(hyper_symbols))
     decide = lambda mean, index: point.latent.level(choice.symbols.latent, index)
     _, mean, index = predict(model, variables, images, hyper_latent, decide)
-    return choice.replace(mean=mean, index=index.astype(jnp.uint16))
+    return dataclasses.replace(choice, mean=mean, index=index.astype(jnp.uint16))
 
 
 def cost_of(
@@ -189,7 +193,7 @@ def relaxed_objective(
     return rate_distortion(images, point, Latents(bits, hyper_bits), decoded)
 
 
-def _relaxed(staircase: Staircase, values: Array, index: Array, weigh: Weigh) -> tuple[Array, Array]:
+def _relaxed(staircase: Staircase, values: Array | np.ndarray, index: Array, weigh: Weigh) -> tuple[Array, Array]:
     below = staircase.below(jax.lax.stop_gradient(values), index)
     low, high = staircase.level(below, index), staircase.level(below + 1, index)
     weight = weigh(position_between(low, high, values))

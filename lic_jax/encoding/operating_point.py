@@ -42,14 +42,14 @@ class Staircase:
             reconstructions = jnp.asarray(reconstructions)
         return cls(jnp.asarray(levels), jnp.asarray(information(tables), jnp.float32), reconstructions)
 
-    def level(self, symbols: Int[Array, "*shape"], index: Array) -> Float[Array, "*shape"]:
+    def level(self, symbols: Int[Array | np.ndarray, "*shape"], index: Array | np.ndarray) -> Float[Array, "*shape"]:
         """Returns the level of each symbol in the row of its index, a whole number of any type."""
         if self.reconstructions is None:
             return self.levels[symbols]
         sides = jnp.sign(2 * symbols + 1 - len(self.levels))
         return self.levels[symbols] + sides * self.reconstructions[_row(index)]
 
-    def below(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
+    def below(self, values: Float[Array | np.ndarray, "*shape"], index: Array | np.ndarray) -> Int[Array, "*shape"]:
         """Returns the symbol of the lower of the two levels beside each value (beyond the ends, the outermost two)."""
         if self.reconstructions is None:
             return level_below(self.levels, values)
@@ -59,7 +59,7 @@ class Staircase:
         is_low = values < self.levels[middle]  # many values move exactly to the middle level, which loses their side
         return jnp.where(is_low, jnp.minimum(below, middle - 1), jnp.maximum(below, middle))
 
-    def nearest(self, values: Float[Array, "*shape"], index: Array) -> Int[Array, "*shape"]:
+    def nearest(self, values: Float[Array | np.ndarray, "*shape"], index: Array | np.ndarray) -> Int[Array, "*shape"]:
         """Returns the symbol of the level nearest to each value, wherever the thresholds are."""
         below = self.below(values, index)
         return below + (self.level(below + 1, index) - values < values - self.level(below, index))
@@ -95,7 +95,7 @@ class OperatingPoint:
 
 
 def code_length(
-    staircase: Staircase, index: Float[Array, "*shape"], symbols: Int[Array, "*shape"]
+    staircase: Staircase, index: Float[Array | np.ndarray, "*shape"], symbols: Int[Array | np.ndarray, "*shape"]
 ) -> Float[Array, "*shape"]:
     """Returns the bits of symbols by whole table indexes; differentiable in floating-point indexes.
 
@@ -111,5 +111,5 @@ def code_length(
     return straight_through(slope * index, length)
 
 
-def _row(index: Array) -> Int[Array, "*shape"]:
-    return jax.lax.stop_gradient(index).astype(jnp.int32)
+def _row(index: Array | np.ndarray) -> Int[Array, "*shape"]:
+    return jax.lax.stop_gradient(jnp.asarray(index)).astype(jnp.int32)

@@ -199,15 +199,15 @@ def search(code: Code, highest_units: int, goal: Goal, start: int | None = None)
     probes: list[Probe] = []
     below, above = _End(-1), _End(highest_units + 1)
     while above.rate_units - below.rate_units > 1 and len(probes) < PASSES:
-        first = start is not None and not probes
-        position = start if first else round(_expected_crossing(probes, below, above, goal))
+        position = round(_expected_crossing(probes, below, above, goal)) if start is None or probes else start
         position = min(max(position, below.rate_units + 1), above.rate_units - 1)
         probes.append(_probe(code, position, goal))
         if goal.is_hit_by(probes[-1].value):
             break
-        end = _End(position, probes[-1].value - goal.target)
+        error = probes[-1].value - goal.target
+        end = _End(position, error)
         same_side = not _enclose(probes[-2:], goal)
-        if end.error > 0:
+        if error > 0:
             below, above = below.halved() if same_side else below, end
         else:
             below, above = end, above.halved() if same_side else above

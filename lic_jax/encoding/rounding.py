@@ -10,6 +10,8 @@ for one latent and a linear synthesis; a margin makes up for many changes at onc
 Lagrangian cost is classical: Ramchandran & Vetterli 1994; the "RDOQ" of HEVC's encoders.)
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -72,5 +74,5 @@ def improve(
     more_below, more_above = more(below), more(above)
     neighbour = jnp.where(more_below < more_above, below, above)
     chosen = jnp.where(jnp.minimum(more_below, more_above) < 0, neighbour, symbols)
-    following = choice.replace(symbols=choice.symbols._replace(latent=chosen))
+    following = dataclasses.replace(choice, symbols=choice.symbols._replace(latent=chosen))
     return cost_of(images, point, choice, decoded), settled(model, variables, images, point, following)

@@ -124,7 +124,8 @@ def search(
       LicError: a setting is invalid.
     """
     settings.check()
-    extents = [start.analysed.hyper_latent.shape[1:3] for start in starts]
+    shapes = [start.analysed.hyper_latent.shape for start in starts]
+    extents = [(rows, columns) for _, rows, columns, _ in shapes]
     batches = list(batches_of(extents, BATCH_BLOCKS))
     clock = Clock(settings, len(batches))
     found: list = [None] * len(starts)
@@ -145,8 +146,9 @@ def _search(problem: Problem, settings: SearchSettings, clock: Clock) -> Found:
         bests = _descend(method, problem, clock)
     else:
         bests = _bests(_passes(jax.jit(method, static_argnums=0), problem, problem.images.one_shot, clock.turns()))
-    one_shot = next(bests)
-    for best in itertools.chain([one_shot], bests):
+    best = one_shot = next(bests)
+    clock.report(best.cost)
+    for best in bests:
         clock.report(best.cost)
     return jax.tree.map(np.asarray, Found(best.choice, best.cost, one_shot.cost))
 
@@ -196,7 +198,7 @@ def _bests(solutions: Iterator[Solution]) -> Iterator[Solution]:
 def batch_of(starts: Sequence[Start], grid: tuple[int, int]) -> ImageBatch:
     """Puts images of several sizes into arrays of one size, given in blocks."""
 
-    def together(parts: Sequence[np.ndarray], per_block: int) -> jax.Array:
+    def together(parts: Sequence[Array | np.ndarray], per_block: int) -> jax.Array:
         return jnp.asarray(stacked(parts, (per_block * grid[0], per_block * grid[1])))
 
     stack_latents = lambda parts: together(parts, LATENTS_PER_HYPER)

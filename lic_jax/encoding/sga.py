@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Int
 
 from lic_jax.encoding import descent
 from lic_jax.encoding.cost import ImageBatch, relaxed_objective
@@ -34,7 +34,7 @@ def temperature(progress: Float[Array, "*shape"] | float) -> Float[Array, "*shap
     return jnp.clip(falling, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
 
 
-def learning_rate(progress: ScalarLike, steps: Int[Array, ""] | int) -> Float[Array, ""]:
+def learning_rate(progress: Float[Array, ""] | float, steps: Int[Array, ""] | int) -> Float[Array, ""]:
     """Returns Adam's learning rate in distances between levels: 5e-3 · √(3000/steps), a tenth of it in the last tenth.
 
     5e-3 is published for 3,000 steps. Fewer must be longer: at 5e-3, 100 steps move a latent half a level at most.

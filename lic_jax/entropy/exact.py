@@ -10,7 +10,7 @@ import numpy as np
 
 from lic_jax.arrays import Float
 
-Values = Float[np.ndarray, "*shape"] | float
+Values = Float[np.ndarray, "*shape"]
 
 _LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
 _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")

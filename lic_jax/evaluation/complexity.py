@@ -4,16 +4,17 @@ It is counted like the published figures: products and sums of convolutions and 
 scaling. Activations, residual sums and the padding of images are left out.
 """
 
+import dataclasses
 import math
 from fractions import Fraction
-from typing import NamedTuple
 
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, ModelConfig
 from lic_jax.transforms.description import Layers, Norm, TransposedConv, Use, uses
 from lic_jax.transforms.hyper_transforms import standard_analysis
 
 
-class Cost(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cost:
     """Parameters, and operations per pixel of the image."""
 
     parameters: int
@@ -26,7 +27,11 @@ class Cost(NamedTuple):
         return self.multiplications + self.additions
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(*(mine + others for mine, others in zip(self, other, strict=True)))
+        return Cost(
+            self.parameters + other.parameters,
+            self.multiplications + other.multiplications,
+            self.additions + other.additions,
+        )
 
 
 NOTHING = Cost(0, 0, 0)

@@ -4,7 +4,7 @@ import collections
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -20,9 +20,9 @@ MEAN = "mean"
 class RateCodec(Protocol):
     """A codec to measure: `lic_jax.Codec`, or any other that analyses an image once and codes it at many rates."""
 
-    def analyse(self, image: RGB): ...
+    def analyse(self, image: RGB) -> Any: ...
 
-    def code(self, analysed, rate: float) -> bytes: ...
+    def code(self, analysed: Any, rate: float) -> bytes: ...
 
     def decompress(self, data: bytes) -> RGB: ...
 
@@ -34,7 +34,7 @@ class SearchingCodec:
         self._codec, self._search = codec, search
         self.analyse, self.decompress = codec.analyse, codec.decompress
 
-    def code(self, analysed, rate: float) -> bytes:
+    def code(self, analysed: Any, rate: float) -> bytes:
         """Codes an analysed image after the search at this rate."""
         return self._codec.code(self._codec.refine(analysed, rate, **self._search), rate)
 

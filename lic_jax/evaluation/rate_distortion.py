@@ -1,6 +1,6 @@
 """Rate–distortion curves: their points, and the Bjøntegaard delta between two curves."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -93,14 +93,13 @@ def bd_rate(bpp: ArrayLike, psnr_db: ArrayLike, reference_bpp: ArrayLike, refere
             f"the curve's PSNRs, {qualities[0]:.2f} to {qualities[-1]:.2f} dB, do not overlap the reference's, "
             f"{reference_qualities[0]:.2f} to {reference_qualities[-1]:.2f} dB; give curves that overlap"
         )
-    return float(
-        bjontegaard_delta_rate(
-            reference_rates,
-            reference_qualities,
-            rates,
-            qualities,
-            method="akima",
-            require_matching_points=False,
-            min_overlap=0,
-        )
+    delta = bjontegaard_delta_rate(
+        reference_rates,
+        reference_qualities,
+        rates,
+        qualities,
+        method="akima",
+        require_matching_points=False,
+        min_overlap=0,
     )
+    return float(cast(float, delta))  # a tuple only where the interpolators are asked for, too

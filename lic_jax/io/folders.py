@@ -40,7 +40,7 @@ def stream_paths(folder: Path, out: Path) -> dict[Path, Path]:
 
 
 def compress_images(
-    encode: Callable[[RGB], bytes], paths: Mapping[Path, Path], tick: Callable[[Path], None] = lambda path: None
+    encode: Callable[[RGB], bytes], paths: Mapping[Path, Path], tick: Callable[[Path], object] = lambda path: None
 ) -> Outcome:
     """Compresses every image that has no stream yet.
 

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from lic_jax.arrays import RGB
 from lic_jax.errors import LicError
@@ -63,13 +63,14 @@ def _check_size(image: Image.Image, path: Path) -> None:
         raise LicError(f"{path}: {error}") from error
 
 
-def _refuse_what_would_be_lost(image: Image.Image, path: Path) -> None:
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise LicError(f"{path} holds {image.n_frames} images, a stream only one; save each as its own file")
+def _refuse_what_would_be_lost(image: ImageFile.ImageFile, path: Path) -> None:
+    count = getattr(image, "n_frames", 1)
+    if image.format != "MPO" and count > 1:
+        raise LicError(f"{path} holds {count} images, a stream only one; save each as its own file")
     if "A" in image.getbands() or "transparency" in image.info:
         raise LicError(f"{path} has transparency, which the format cannot keep; flatten it onto a background first")
     arguments = [
-        argument for tile in image.tile for argument in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))
+        argument for _, _, _, given in image.tile for argument in (given if isinstance(given, tuple) else (given,))
     ]
     deep_layout = any(isinstance(argument, str) and "16" in argument for argument in arguments)
     deep_ppm = image.format == "PPM" and any(isinstance(argument, int) and argument > 255 for argument in arguments)

@@ -2,17 +2,30 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 from lic_jax.errors import LicError
 from lic_jax.io.files import make_folder, read_bytes, write_bytes
 
-Row = TypeVar("Row", bound=NamedTuple)
+
+@runtime_checkable
+class NamedRow(Protocol):
+    """Any named tuple: `typing.NamedTuple` makes such classes, but is none of their bases."""
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any], /) -> Any: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
-def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
+Row = TypeVar("Row", bound=NamedRow)
+
+
+def write_csv(path: Path, rows: Sequence[NamedRow]) -> None:
     """Writes rows of one kind below their field names, whole or not at all; floats have six digits.
 
     Raises:
@@ -20,7 +33,7 @@ def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0]._fields)
+    writer.writerow(rows[0]._asdict().keys())
     for row in rows:
         writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
     make_folder(Path(path).parent)
@@ -54,7 +67,7 @@ def read_csv(path: Path, kind: type[Row]) -> list[Row]:
                     f"{place}: {len(cells)} values for {len(header)} columns; write the table again, or delete the line"
                 )
             texts = dict(zip(header, cells, strict=True))
-            rows.append(kind(*(_value(place, name, texts[name], type_) for name, type_ in types.items())))
+            rows.append(kind._make(_value(place, name, texts[name], type_) for name, type_ in types.items()))
     except (csv.Error, UnicodeDecodeError) as error:
         raise LicError(f"{path} is not a CSV file ({error}); give a table as text in UTF-8") from error
     return rows

@@ -66,23 +66,25 @@ class IntegerQuantizer(Protocol):
     kind: ClassVar[str]
     """Its name in `registry.INTEGER_QUANTIZERS`."""
 
-    bin_edges: str
-    """The edges of a symbol's bin in the coding tables, one of `fixed_point.BIN_EDGES`."""
+    @property
+    def bin_edges(self) -> str:
+        """The edges of a symbol's bin in the coding tables, one of `fixed_point.BIN_EDGES`."""
+        ...
 
     @property
     def symbol_count(self) -> int:
         """T + 1."""
         ...
 
-    def symbols(self, values: Float[np.ndarray, "*shape"], row: Any = None) -> Int[np.ndarray, "*shape"]:
+    def symbols(self, values: Float[np.ndarray, "*shape"], row: Any) -> Int[np.ndarray, "*shape"]:
         """Returns the symbol of each value, int32."""
         ...
 
-    def levels_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
+    def levels_of(self, symbols: Int[np.ndarray, "*shape"], row: Any) -> Float[np.ndarray, "*shape"]:
         """Returns the level of each symbol, float32."""
         ...
 
-    def middles_of(self, symbols: Int[np.ndarray, "*shape"], row: Any = None) -> Float[np.ndarray, "*shape"]:
+    def middles_of(self, symbols: Int[np.ndarray, "*shape"], row: Any) -> Float[np.ndarray, "*shape"]:
         """Returns a value well inside each symbol's cell, float32."""
         ...
 

@@ -7,6 +7,7 @@ cell, so one or two halvings are left.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 _CELLS = 4096
@@ -15,7 +16,7 @@ _FEW = 8
 """Up to this many thresholds, values are compared with each."""
 
 
-def count_below(thresholds: Float[Array, " T"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def count_below(thresholds: Float[Array, " T"], values: Float[Array | np.ndarray, "*shape"]) -> Int[Array, "*shape"]:
     """Returns #{i : b_i < v}, in [0, T], exactly, without a gradient.
 
     Args:

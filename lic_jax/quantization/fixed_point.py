@@ -7,7 +7,7 @@ differently from one machine to the next.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class FixedPointQuantizer:
             mixed(self.spacings, other.spacings, units),
             mixed(self.thresholds, other.thresholds, units),
             self.bin_edges,
-            int(mixed(np.int64(self.centre), np.int64(other.centre), units)),
+            int(mixed(np.array([self.centre], np.int64), np.array([other.centre], np.int64), units)[0]),
         )
 
     def outward(self) -> tuple[Float[np.ndarray, " levels"], None]:
@@ -151,11 +151,9 @@ def cell_middles(edges: Float[np.ndarray, "*rows T"]) -> Float[np.ndarray, "*row
     return ((padded[..., 1:] + padded[..., :-1]) / 2).astype(np.float32)
 
 
-def mixed(
-    first: Int[np.ndarray, "*shape"] | np.int64, second: Int[np.ndarray, "*shape"] | np.int64, units: int
-) -> Int[np.ndarray, "*shape"] | np.int64:
+def mixed(first: Int[np.ndarray, "*shape"], second: Int[np.ndarray, "*shape"], units: int) -> Int[np.ndarray, "*shape"]:
     """Returns the values `units`/256 of the way from the first to the second, rounded down."""
-    return (first * (RATE_UNITS - units) + second * units) // RATE_UNITS
+    return np.asarray((first * (RATE_UNITS - units) + second * units) // RATE_UNITS)
 
 
 def to_fixed_point(
@@ -169,15 +167,18 @@ def to_fixed_point(
     threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
     thresholds_in_order = np.maximum.accumulate(threshold_units - index) + index
-    return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array(centre))))
+    return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array([centre]))[0]))
 
 
-def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"] | np.int64:
+def in_units(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
     """Rounds to units of 2⁻¹²."""
-    return np.rint(np.asarray(values, np.float64) / UNIT).astype(np.int64)
+    return np.asarray(np.rint(np.asarray(values, np.float64) / UNIT), np.int64)
 
 
 def at_rate(quantizers: Sequence[Quantizer], rate_units: int) -> Quantizer:
     """Returns the quantizer of a rate, `rate_units` in [0, 256 · (K − 1)], among K fitted ones."""
     whole, part = divmod(rate_units, RATE_UNITS)
-    return quantizers[whole] if part == 0 else quantizers[whole].mixed_with(quantizers[whole + 1], part)
+    if part == 0:
+        return quantizers[whole]
+    mixture = quantizers[whole].mixed_with(quantizers[whole + 1], part)
+    return cast(Quantizer, mixture)  # of the kind that it is mixed of

@@ -12,6 +12,7 @@ For τ → 0 the weight rounds to the nearest level.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
 
 from lic_jax.quantization.counting import count_below
@@ -20,13 +21,13 @@ CLIP = 1e-5
 """How close atanh's arguments come to 0 and 1."""
 
 
-def level_below(levels: Float[Array, " levels"], values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+def level_below(levels: Float[Array, " levels"], values: Float[Array | np.ndarray, "*shape"]) -> Int[Array, "*shape"]:
     """Returns k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; for values beyond all levels, the outermost pair's k."""
     return count_below(levels[1:-1], values)
 
 
 def position_between(
-    low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array, "*shape"]
+    low: Float[Array, "*shape"], high: Float[Array, "*shape"], values: Float[Array | np.ndarray, "*shape"]
 ) -> Float[Array, "*shape"]:
     """Returns p = (v − c_k)/(c_{k+1} − c_k), between 1e-5 and 1 − 1e-5; differentiable."""
     return jnp.clip((values - low) / (high - low), CLIP, 1 - CLIP)
@@ -38,7 +39,7 @@ def log_odds(position: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def upper_weight(
-    noise: Float[Array, "*shape"], position: Float[Array, "*#shape"] | float, temperature: ScalarLike
+    noise: Float[Array, "*shape"], position: Float[Array, "*#shape"], temperature: ScalarLike
 ) -> Float[Array, "*shape"]:
     """Computes the Gumbel-softmax weight in [0, 1] of the upper level.
 

@@ -66,7 +66,7 @@ class Softened(NamedTuple):
 Mass = Callable[[Array, Array], Array]
 """(lower, upper) → the prior probability of the interval."""
 
-SoftDecision = Callable[[QuantizerOfRows, Array, Array | float, Mass, EdgeKind], Softened]
+SoftDecision = Callable[[QuantizerOfRows, Array, ScalarLike, Mass, EdgeKind], Softened]
 """(quantizer, values, inverse temperature β, mass, kind of bin edges) → `Softened`."""
 
 

@@ -8,10 +8,13 @@ A quantizer is a pytree of arrays. Every function here is pure and works under j
 quantizers on a leading axis is K quantizers under vmap.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, ScalarLike
 from scipy.optimize import brentq
 
@@ -112,7 +115,9 @@ def levels_of(spacings: Float[Array, "*stack T"]) -> Float[Array, "*stack levels
     return jnp.concatenate([off_centre - below, off_centre, off_centre + above], axis=-1)
 
 
-def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*stack T"]) -> STanH:
+def from_values(
+    spacings: Float[Array | np.ndarray, "*stack T"], thresholds: Float[Array | np.ndarray, "*stack T"]
+) -> STanH:
     """Makes the quantizer with these spacings and thresholds; spacings and gaps between thresholds are at least 2⁻¹².
 
     Raises:
@@ -123,7 +128,7 @@ def from_values(spacings: Float[Array, "*stack T"], thresholds: Float[Array, "*s
         ("spacings", spacings, np.asarray),
         ("differences of thresholds", thresholds, np.diff),
     ):
-        if not isinstance(values, jax.core.Tracer) and not np.all(distances(values) >= SMALLEST * 0.999):
+        if not isinstance(values, Tracer) and not np.all(distances(values) >= SMALLEST * 0.999):
             least = np.min(distances(values))
             raise LicError(f"the {name} of a quantizer go down to {least:g}; give 2⁻¹² or more")
     return _from_values(spacings, thresholds)
@@ -157,8 +162,8 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
         return uniform(components, step)
     tail = np.arange(1, int(half) // 4 + 1)
     missing = lambda ratio: step * (half - len(tail) + np.sum(ratio**tail)) - reach
-    ratio = brentq(missing, 1.0, _STEEPEST) if len(tail) and missing(_STEEPEST) > 0 else _STEEPEST
-    stretch = ratio**tail
+    root = brentq(missing, 1.0, _STEEPEST) if len(tail) and missing(_STEEPEST) > 0 else _STEEPEST
+    stretch = cast(float, root) ** tail  # brentq's is a tuple only where more is asked for
     gaps = step * np.concatenate([stretch[::-1], np.ones(components - 1 - 2 * len(tail)), stretch])
     thresholds = np.concatenate([[0.0], np.cumsum(gaps)])
     thresholds -= (thresholds[0] + thresholds[-1]) / 2

@@ -12,13 +12,13 @@ are fitted, compute it again between two compiled steps, or for a smaller β fro
 gives an approximation, not an error: it treats the thresholds just outside as saturated.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, ScalarLike
 
+from lic_jax.gradients import own_gradient
 from lic_jax.quantization import stanh
 from lic_jax.quantization.counting import look_up
 from lic_jax.quantization.stanh import STanH
@@ -145,7 +145,7 @@ def _first_of(windows: _Windows, values: Float[Array, "*shape"]) -> Int[Array, "
     return look_up(windows.first, cell)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@own_gradient(nondiff_argnums=(0,))
 def _soft(window: int, thresholds, half_spacings, inverse_temperature, values):
     windows = _windows(thresholds, half_spacings, inverse_temperature, window)
     first = _first_of(windows, values)

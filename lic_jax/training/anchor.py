@@ -25,6 +25,7 @@ from lic_jax.quantization.noise import NOISE
 from lic_jax.quantization.relaxation import StandIn
 from lic_jax.registry import DISTORTIONS, STAND_INS
 from lic_jax.training.anchor_objective import anchor_objective
+from lic_jax.training.optimization import updated
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.transforms.description import is_shallow
 from lic_jax.zoo.weights import flatten, load_weights
@@ -149,9 +150,8 @@ def training_step(
 
     trainable = _select(state.params, stage.trainable)
     gradients, result = jax.grad(objective, has_aux=True)(trainable)
-    updates, optimizer_state = stage.optimizer.update(gradients, state.optimizer_state, trainable)
-    params = {**state.params, **optax.apply_updates(trainable, updates)}
-    return TrainingState(state.step + 1, params, optimizer_state), result
+    trained, optimizer_state = updated(stage.optimizer, gradients, state.optimizer_state, trainable)
+    return TrainingState(state.step + 1, {**state.params, **trained}, optimizer_state), result
 
 
 take_step = jax.jit(training_step, static_argnums=(0, 1), static_argnames=("relaxation", "distortion"))

@@ -2,11 +2,14 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar, cast
 
 import jax
 import orbax.checkpoint as ocp
 
 from lic_jax.errors import LicError
+
+State = TypeVar("State")
 
 ORBAX = version("orbax-checkpoint")
 SUPPORTED = tuple(map(int, ORBAX.split(".")[:2])) >= (0, 11)
@@ -30,7 +33,8 @@ def save(manager: ocp.CheckpointManager, step: int, state) -> None:
     manager.save(step, args=ocp.args.StandardSave(state), force=True)
 
 
-def restore(manager: ocp.CheckpointManager, step: int, like):
+def restore(manager: ocp.CheckpointManager, step: int, like: State) -> State:
     """Reads the state of `step`; `like` is a tree of the same structure, shapes and types."""
     template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    return manager.restore(step, args=ocp.args.StandardRestore(template))
+    # orbax annotates the trees that it restores as mappings; they are what `like` is.
+    return cast(State, manager.restore(step, args=ocp.args.StandardRestore(template)))

@@ -108,7 +108,7 @@ class RandomCrop(grain.transforms.RandomMap):
     size: int
     min_scale: float = 0.5
 
-    def random_map(
+    def random_map(  # pyright: ignore[reportIncompatibleMethodOverride]  # grain's has no types: it seems to return None
         self, photograph: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
     ) -> UInt8[np.ndarray, "size size 3"]:
         height, width, _ = photograph.shape

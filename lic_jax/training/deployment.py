@@ -15,6 +15,7 @@ from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 from lic_jax.quantization import staircase
 from lic_jax.quantization.base import IntegerQuantizer
+from lic_jax.quantization.fixed_point import FixedPointQuantizer
 from lic_jax.quantization.fixed_rows import to_fixed_rows
 from lic_jax.quantization.rows import offsets
 from lic_jax.training import data
@@ -29,7 +30,7 @@ from lic_jax.zoo.weights import load_weights
 _offsets_of_stack = jax.jit(jax.vmap(offsets))
 
 
-def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[IntegerQuantizer, ...], tuple[IntegerQuantizer, ...]]:
+def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[IntegerQuantizer, ...], tuple[FixedPointQuantizer, ...]]:
     """Converts a stack of K fitted pairs to a codec's integers: (the latent's quantizers, the hyper latent's)."""
     latent, hyper_latent = (
         staircase.in_fixed_point(stack, quantizers.bin_edges) for stack in (quantizers.latent, quantizers.hyper_latent)
@@ -52,7 +53,7 @@ def in_integers(
 
 
 def refit_anchor(
-    settings: RefitSettings, anchor: Path, images: Path, out: Path, held_out_fraction: float = 0.05
+    settings: RefitSettings, anchor: str | Path, images: Path, out: Path, held_out_fraction: float = 0.05
 ) -> str:
     """Fits quantizers to an anchor's weights on a folder of photographs and writes the codec's model.
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
@@ -28,6 +29,7 @@ from lic_jax.quantization.relaxation import SoftDecision
 from lic_jax.quantization.rows import no_widening
 from lic_jax.registry import DISTORTIONS, QUANTIZERS, SCHEDULES, SOFT_DECISIONS
 from lic_jax.training.klt import PATCH, optimal_step
+from lic_jax.training.optimization import first_state, updated
 from lic_jax.training.refit_objective import Quantizers, soft_objective
 from lic_jax.training.settings import RefitSettings
 
@@ -75,13 +77,15 @@ def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Q
       start: the pair that the fit began with.
       others: a stack of any number of pairs with the same number of components.
     """
-    if isinstance(others.latent, stanh.STanH):
-        latent = _scaled(others.latent, fitted.latent, start.latent)
-    else:
-        change = lambda other, after, before: other + (after - before)
-        latent = jax.tree.map(change, others.latent, fitted.latent, start.latent)
+    match others.latent, fitted.latent, start.latent:
+        case (stanh.STanH() as other, stanh.STanH() as after, stanh.STanH() as before):
+            latent = _scaled(other, after, before)
+        case latents:
+            change = lambda other, after, before: other + (after - before)
+            latent = jax.tree.map(change, *latents)
     repeat = lambda leaf: jnp.repeat(leaf, len(others.latent.thresholds), axis=0)
-    return others.replace(
+    return dataclasses.replace(
+        others,
         latent=latent,
         hyper_latent=jax.tree.map(repeat, fitted.hyper_latent),
         widening=jax.tree.map(repeat, fitted.widening),
@@ -99,7 +103,7 @@ def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> sta
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode(model: CodecModel, params: dict, pixels: Array) -> tuple[Array, Array, Array]:
+def encode(model: CodecModel, params: dict, pixels: Array | np.ndarray) -> tuple[Array, Array, Array]:
     """Computes the image in the network's domain, y and z from pixels."""
     image = to_network_domain(pixels)
     return image, *model.apply({"params": params}, image, method="encode")
@@ -140,9 +144,9 @@ def _gradient(
 
     def objective(pair: Quantizers):
         if loss.symmetric:
-            pair = pair.replace(latent=pair.latent.symmetric())
+            pair = dataclasses.replace(pair, latent=pair.latent.symmetric())
         if loss.keeps_hyper_quantizer:
-            pair = pair.replace(hyper_latent=jax.lax.stop_gradient(pair.hyper_latent))
+            pair = dataclasses.replace(pair, hyper_latent=jax.lax.stop_gradient(pair.hyper_latent))
         betas = beta / step, hyper_beta
         result, gap = soft_objective(
             loss.model, params, pair, *batch, rd_lambda, *betas, loss.relaxation, loss.distortion
@@ -158,7 +162,7 @@ def _gradients(gradient: Callable, *stacks) -> tuple[Quantizers, tuple[RateDisto
     On a CPU, the program of one pair runs K times. That is faster, because the caches hold one pair's work. Inside
     another program (a `lax.scan`, say) the pairs are one batch.
     """
-    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(stacks))
+    is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(stacks))
     if is_traced or jax.default_backend() != "cpu":
         return jax.vmap(gradient)(*stacks)
     (_, lambdas, _) = stacks
@@ -190,7 +194,7 @@ class Refit(NamedTuple):
     """A refit as pure functions, like an optax transformation; `update_encoded` is `update` after the analysis."""
 
     init: Callable[[], RefitState]
-    update: Callable[[RefitState, Array], tuple[RefitState, RateDistortion]]
+    update: Callable[[RefitState, Array | np.ndarray], tuple[RefitState, RateDistortion]]
     update_encoded: Callable[[RefitState, Array, Array, Array], tuple[RefitState, RateDistortion]]
 
 
@@ -243,14 +247,14 @@ def refit(
     def init() -> RefitState:
         quantizers = start_quantizers(model.config, settings, anchor_lambda) if start is None else start
         if settings.symmetric:
-            quantizers = quantizers.replace(latent=quantizers.latent.symmetric())
+            quantizers = dataclasses.replace(quantizers, latent=quantizers.latent.symmetric())
         if keeps:
             first = jax.tree.map(lambda stack: jnp.broadcast_to(stack[:1], stack.shape), quantizers.hyper_latent)
-            quantizers = quantizers.replace(hyper_latent=first)
+            quantizers = dataclasses.replace(quantizers, hyper_latent=first)
         step, (beta, gap) = jnp.zeros((), jnp.int32), jnp.zeros(2)
-        return RefitState(step, quantizers, optimizer.init(quantizers), schedule.init(), beta, gap)
+        return RefitState(step, quantizers, first_state(optimizer, quantizers), schedule.init(), beta, gap)
 
-    def update(state: RefitState, pixels: Array) -> tuple[RefitState, RateDistortion]:
+    def update(state: RefitState, pixels: Array | np.ndarray) -> tuple[RefitState, RateDistortion]:
         return update_encoded(state, *encode(model, params, pixels))
 
     def update_encoded(state: RefitState, *batch: Array) -> tuple[RefitState, RateDistortion]:
@@ -268,10 +272,9 @@ def refit(
 
     @jax.jit
     def descend(state: RefitState, gradients: Quantizers) -> RefitState:
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.quantizers)
-        quantizers = optax.apply_updates(state.quantizers, updates)
+        quantizers, optimizer_state = updated(optimizer, gradients, state.optimizer_state, state.quantizers)
         if settings.symmetric:
-            quantizers = quantizers.replace(latent=quantizers.latent.symmetric())
+            quantizers = dataclasses.replace(quantizers, latent=quantizers.latent.symmetric())
         return state._replace(step=state.step + 1, quantizers=quantizers, optimizer_state=optimizer_state)
 
     return Refit(init, update, update_encoded)
@@ -280,7 +283,7 @@ def refit(
 def fit_quantizers(
     model: CodecModel,
     params: dict,
-    batches: Iterable[Array],
+    batches: Iterable[Array | np.ndarray],
     settings: RefitSettings,
     anchor_lambda: float,
     seed: int = 0,

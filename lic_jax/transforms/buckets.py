@@ -31,7 +31,9 @@ def bucket(blocks: int) -> int:
 
 
 def zero_beyond(
-    array: Float[Array, "batch rows columns channels"], extents: Int[Array, "batch 2"], grid: tuple[int, int]
+    array: Float[Array | np.ndarray, "batch rows columns channels"],
+    extents: Int[Array, "batch 2"],
+    grid: tuple[int, int],
 ) -> Float[Array, "batch rows columns channels"]:
     """Sets an array to zero outside of its images.
 
@@ -78,7 +80,7 @@ def batches_of(extents: Sequence[tuple[int, int]], most_blocks: int) -> Iterator
 
 
 def stacked(
-    arrays: Sequence[Shaped[np.ndarray, "1 _rows _columns channels"]], shape: tuple[int, int]
+    arrays: Sequence[Shaped[Array | np.ndarray, "1 _rows _columns channels"]], shape: tuple[int, int]
 ) -> Shaped[np.ndarray, "batch rows columns channels"]:
     """Stacks arrays of several sizes as one of this shape, [rows, columns], with zeros below and to the right."""
     stack = np.zeros((len(arrays), *shape, arrays[0].shape[-1]), arrays[0].dtype)
@@ -123,10 +125,10 @@ class Bucketed:
     @property
     def program_count(self) -> int:
         """The number of programs compiled so far."""
-        return self._program._cache_size()
+        return self._program._cache_size()  # pyright: ignore[reportAttributeAccessIssue]  # JAX has no public count
 
     def _run(self, variables: dict, arrays: list[np.ndarray], grid: tuple[int, int]) -> list:
-        inputs = stacked(arrays, tuple(self._block_rows * count for count in grid))
+        inputs = stacked(arrays, (self._block_rows * grid[0], self._block_rows * grid[1]))
         extents = np.array([self._blocks(array) for array in arrays], np.int32)
         outputs = jax.tree.map(np.asarray, self._program(variables, inputs, extents))
         return [
@@ -134,7 +136,7 @@ class Bucketed:
             for position, extent in enumerate(extents)
         ]
 
-    def _blocks(self, array: Shaped[Array, "batch rows columns channels"]) -> tuple[int, int]:
+    def _blocks(self, array: Shaped[Array | np.ndarray, "batch rows columns channels"]) -> tuple[int, int]:
         return array.shape[1] // self._block_rows, array.shape[2] // self._block_rows
 
 

@@ -13,12 +13,11 @@ in place.
 large-stride kernels of the shallow decoders (13×13 with stride 8: 3.4 times; 18×18 with stride 16: 7.1 times).
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from lic_jax.gradients import own_gradient
 from lic_jax.transforms.phases import blocks_to_image, first_tap, group_kernel, phase_groups
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -96,7 +95,7 @@ def _kernel_gradient(inputs: Array, kernel: Array, stride: int, gradient: Array)
     return pull_back(gradient)[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@own_gradient(nondiff_argnums=(2,))
 def transposed_convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k out in"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:
@@ -133,7 +132,7 @@ def _transposed_convolution_backward(stride, residuals, gradient):
 transposed_convolution.defvjp(_transposed_convolution_forward, _transposed_convolution_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@own_gradient(nondiff_argnums=(2,))
 def convolution(
     inputs: Float[Array, "batch height width in"], kernel: Float[Array, "k k in out"], stride: int
 ) -> Float[Array, "batch height_out width_out out"]:

@@ -1,1 +1,8 @@
-"""The model zoo: the models that ship, and what their files hold."""
+"""The model zoo: the models that ship, and what their files hold.
+
+- `shipped`: finds a model's file by its name
+- `bundle`: reads and writes a codec's model: configuration, weights and quantizers
+- `weights`: reads and writes trees of weights as safetensors, with a digest
+- `quantizer_arrays`: turns the quantizers of all rates into arrays, and back
+- `published`: imports published models as ours
+"""

@@ -7,6 +7,7 @@ can be improved, and old streams still decode. For the sender, the whole file ha
 import dataclasses
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
 from lic_jax.quantization.base import IntegerQuantizer
-from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, at_rate
+from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, FixedPointQuantizer, at_rate
 from lic_jax.transforms.description import is_shallow, parameter_shapes
 from lic_jax.zoo.quantizer_arrays import kind_of, stack, unstack
 from lic_jax.zoo.weights import flatten, load_metadata, load_part, load_weights, save_weights, sha256, unflatten
@@ -59,7 +60,7 @@ class Bundle:
     rd_lambda: float
     lambdas: tuple[float, ...]
     latent_quantizers: tuple[IntegerQuantizer, ...]
-    hyper_quantizers: tuple[IntegerQuantizer, ...]
+    hyper_quantizers: tuple[FixedPointQuantizer, ...]
     fingerprint: bytes
     distortion: str = "mse"
 
@@ -83,7 +84,7 @@ class Bundle:
         fitted = np.arange(len(self.lambdas)) * RATE_UNITS
         return float(np.exp(np.interp(rate_units, fitted, np.log(self.lambdas))))
 
-    def quantizers_at(self, rate_units: int) -> tuple[IntegerQuantizer, IntegerQuantizer]:
+    def quantizers_at(self, rate_units: int) -> tuple[IntegerQuantizer, FixedPointQuantizer]:
         """Returns the quantizers of latent and hyper latent at a rate, interpolated between the fitted ones."""
         return at_rate(self.latent_quantizers, rate_units), at_rate(self.hyper_quantizers, rate_units)
 
@@ -130,7 +131,7 @@ def save_bundle(
     rd_lambda: float,
     lambdas: tuple[float, ...],
     latent_quantizers: tuple[IntegerQuantizer, ...],
-    hyper_quantizers: tuple[IntegerQuantizer, ...],
+    hyper_quantizers: tuple[FixedPointQuantizer, ...],
     distortion: str = "mse",
 ) -> None:
     """Writes a codec's model as safetensors; the arguments are the attributes of `Bundle`."""
@@ -204,7 +205,7 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
             raise ValueError("its quantizers are not named latent and hyper_latent")
         kind = metadata.get(_KIND_ENTRY, kind_of(stacks["latent"]))
         latent_quantizers = unstack(stacks["latent"], bin_edges, kind, prior.table_count)
-        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges, "staircase")
+        hyper_quantizers = unstack(stacks["hyper_latent"], bin_edges, FixedPointQuantizer.kind)
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise LicError(f"{path} is damaged ({error!r}); copy it again") from error
     counts = {len(lambdas), len(latent_quantizers), len(hyper_quantizers)}
@@ -218,7 +219,7 @@ def _bundle(path: Path, tree: dict, metadata: dict[str, str]) -> Bundle:
         rd_lambda,
         lambdas,
         latent_quantizers,
-        hyper_quantizers,
+        cast(tuple[FixedPointQuantizer, ...], hyper_quantizers),  # as their kind says
         fingerprint,
         metadata.get(_DISTORTION_ENTRY, "mse"),
     )

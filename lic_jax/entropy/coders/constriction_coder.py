@@ -7,8 +7,8 @@ their order.
 import functools
 from collections.abc import Sequence
 
-import constriction
 import numpy as np
+from constriction import stream  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without types
 
 from lic_jax.arrays import Float, Int, Integer
 from lic_jax.entropy.coders.base import Coder, Part
@@ -22,7 +22,7 @@ def _model(frequencies: Int[np.ndarray, " symbols"]):
     Its fast quantization of n symbols gives symbol k the range from floor(s · Σ_{j<k} p_j) + k, s = (2²⁴ − n)/Σ p.
     For p_j = frequency_j − 1 the factor s is exactly 1 and every sum an integer, so nothing is rounded.
     """
-    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+    return stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
 
 
 _CHUNK = 1 << 24
@@ -48,7 +48,7 @@ def _groups(table_index: Integer[np.ndarray, " n"], table_count: int):
 
 def encode(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"]) -> bytes:
     """Codes symbols, each with the table of its index, into bytes (a multiple of 4)."""
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder = stream.queue.RangeEncoder()
     model_of = functools.cache(lambda table: _model(tables[table]))
     for symbols, table_index in parts:
         for table, positions in _groups(table_index, len(tables)):
@@ -73,7 +73,7 @@ class Reader:
             raise LicError(
                 f"a segment of {len(data)} bytes is not whole 32-bit words; the stream is damaged, get it again"
             )
-        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+        self._decoder = stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
         self._tables = len(tables)
         self._model_of = functools.cache(lambda table: _model(tables[table]))
 

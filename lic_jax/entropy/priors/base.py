@@ -26,6 +26,10 @@ Predict = Callable[[Any], tuple[Any, Any]]
 the coding table), both [batch, h, w, C]. The index, and all that it depends on, is exact on every machine."""
 
 
+Mask = np.ndarray | np.bool_
+"""The positions that a stage codes: an array of a latent's shape, or `np.True_` for all of them."""
+
+
 class CodingTables(NamedTuple):
     """The integer tables of one rate: a row for each channel of the hyper latent, and for each index of the latent."""
 
@@ -68,7 +72,7 @@ class Prior(Protocol):
         """Makes the Flax modules of its parts, by name."""
         ...
 
-    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:
         """Returns the positions that each stage codes in a latent of this shape; a single stage has `(np.True_,)`."""
         ...
 
@@ -118,7 +122,7 @@ ONE_STAGE = (np.True_,)
 
 def through_stages(
     stages: tuple[Predict, ...],
-    masks: Callable[[tuple[int, ...]], tuple[np.ndarray, ...]],
+    masks: Callable[[tuple[int, ...]], tuple[Mask, ...]],
     decide: Callable[[Any, Any], Any],
     where: Callable[[Any, Any, Any], Any],
 ) -> tuple[Any, Any, Any]:

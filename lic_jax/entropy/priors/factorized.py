@@ -10,7 +10,7 @@ import numpy as np
 
 from lic_jax.arrays import Float
 from lic_jax.config import LATENTS_PER_HYPER, ModelConfig
-from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Predict
+from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Mask, Predict
 from lic_jax.entropy.tables import density_shapes, factorized_tables
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Factorized:
 
         return {"latent_prior": FactorizedDensity(self.config.latent_channels)}
 
-    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:
         """Returns the mask of all positions."""
         return ONE_STAGE
 

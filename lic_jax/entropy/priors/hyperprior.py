@@ -12,7 +12,7 @@ import numpy as np
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors import integers
-from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Predict
+from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Mask, Predict
 from lic_jax.entropy.scale_table import SCALE_COUNT
 from lic_jax.entropy.tables import density_shapes, factorized_tables, gaussian_tables
 from lic_jax.transforms.hyper_transforms import standard_analysis
@@ -59,7 +59,7 @@ class Hyperprior:
             else as_module(layers),
         }
 
-    def masks(self, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:
         """Returns the mask of all positions."""
         return ONE_STAGE
 

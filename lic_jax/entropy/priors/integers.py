@@ -141,7 +141,7 @@ def to_integers(params: dict, config: ModelConfig, hyper_latents) -> tuple[Model
         highest = outputs.max(axis=(0, 1, 2))
         alive = np.flatnonzero(highest > _LEAST_ACTIVATION)
         if not len(alive):
-            alive = np.argmax(highest)[None]
+            alive = np.array([np.argmax(highest)])
         unit = _HEADROOM * np.maximum(highest[alive], _LEAST_ACTIVATION) / ACTIVATION_MAX
         integers[layer.name] = _layer(
             kernel[:, :, alive] / unit[:, None], bias[alive] / unit + 0.5, largest, WEIGHT_MAX
@@ -168,7 +168,8 @@ def from_integers(integers: dict, config: ModelConfig) -> dict:
     kernels, biases = [], []
     input_scale = np.asarray(integers["input_scale"], np.float64)
     for index in range(len(transposed_layers(config.hyper_synthesis_layers))):
-        kernel, bias, scale = (np.float64(integers[f"layer_{index}"][name]) for name in ("kernel", "bias", "scale"))
+        layer = integers[f"layer_{index}"]
+        kernel, bias, scale = (np.asarray(layer[name], np.float64) for name in ("kernel", "bias", "scale"))
         kernels.append(kernel * scale[:, None] * input_scale)
         biases.append(bias * scale - 0.5)
         input_scale = np.ones(())

@@ -9,6 +9,7 @@ stand in the order of the signal path, and `zoo.published` matches them to our l
 
 import json
 import re
+import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,6 @@ CHECKPOINTS = Path("train", "checkpoints")
 """The folder of the checkpoints, inside a published training's folder."""
 
 _MODEL, _VALUE = "model/", "/.ATTRIBUTES/VARIABLE_VALUE"
-_COMPONENT = re.compile(r"(.*?)(\d*)")
 _STEMS = (
     *("_transform", "_block", "layer_with_weights-"),
     *("_trunk", "_branch_layers", "_attention_branch", ""),  # an attention; "" is the number alone in a list of blocks
@@ -106,7 +106,7 @@ def in_signal_order(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, dict[s
 def _place(name: str) -> list[tuple[int, int]]:
     """Returns the sort key of a weight among the others of its transform."""
     part, *components = name.split("/")
-    places = [_COMPONENT.fullmatch(component).groups() for component in components]
+    places = [(stem := component.rstrip(string.digits), component[len(stem) :]) for component in components]
     if part not in {f"_{part}" for part in PARTS} or any(stem not in _STEMS for stem, _ in places):
         raise LicError(f"the checkpoint's weight {_MODEL}{name} is unknown; give a shallow-decoder model's training")
     return [(_STEMS.index(stem), int(number or 0)) for stem, number in places]
