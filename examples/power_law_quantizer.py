@@ -7,7 +7,7 @@ numbers a rate.
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Integer, ScalarLike
 
 from lic_jax import registry
 
@@ -43,7 +43,7 @@ class PowerLaw:
         return self._expand(jnp.arange(self.components + 1) - self.components / 2)
 
     def upper_weight(
-        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: ScalarLike
+        self, values: Float[Array, "*shape"], index: Integer[Array, "*shape"], inverse_temperature: ScalarLike
     ) -> Float[Array, "*shape"]:
         """A sigmoid at the threshold."""
         return jax.nn.sigmoid(2 * inverse_temperature * (values - self.thresholds[index]))

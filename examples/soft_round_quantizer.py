@@ -9,7 +9,7 @@ threshold, where a tanh of the same slope is not.
 
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Integer, ScalarLike
 
 from lic_jax import registry
 
@@ -42,7 +42,7 @@ class SoftRound:
         return jnp.exp(self.log_step)[..., None] * (jnp.arange(self.components + 1) - self.components / 2)
 
     def upper_weight(
-        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: ScalarLike
+        self, values: Float[Array, "*shape"], index: Integer[Array, "*shape"], inverse_temperature: ScalarLike
     ) -> Float[Array, "*shape"]:
         """½ + tanh(α r)/(2 tanh(α/2)): soft rounding between two levels, α = β · step."""
         step = jnp.exp(self.log_step)

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from lic_jax.arrays import Float, Int
+from lic_jax.arrays import Float, Int, Integer
 from lic_jax.config import HYPER_STRIDE
 from lic_jax.entropy.coders.coding import DEFAULT, SegmentReader, decode, encode, encode_parts
 from lic_jax.entropy.priors.base import CodingTables, Mask, prior_of
@@ -52,7 +52,7 @@ class SymbolCoding:
         rate_units: int,
         hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"],
         symbols: Int[np.ndarray, "1 h w latent"],
-        index: Int[np.ndarray, "1 h w latent"],
+        index: Integer[np.ndarray, "1 h w latent"],
         coder: str = DEFAULT,
     ) -> bytes:
         """Codes symbols into a stream.

@@ -8,7 +8,7 @@ cell, so one or two halvings are left.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 _CELLS = 4096
 
@@ -52,6 +52,6 @@ def _bounds(thresholds: Array, values: Array) -> tuple[Array, Array, Int[Array, 
     return low, high, jnp.ceil(jnp.log2(widest + 1.0)).astype(jnp.int32)
 
 
-def look_up(table: Array, index: Int[Array, "*shape"]) -> Array:
+def look_up(table: Array, index: Integer[Array, "*shape"]) -> Array:
     """Returns table[index] without checking bounds; all indexes must be inside."""
     return table.at[index].get(mode="promise_in_bounds")

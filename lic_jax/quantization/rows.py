@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Int, Integer, ScalarLike
 
 from lic_jax.quantization import staircase
 from lic_jax.quantization.base import FittedQuantizer
@@ -105,7 +105,7 @@ class QuantizerOfRows:
         row = jnp.round(jax.lax.stop_gradient(row)).astype(jnp.int32)
         return cls(quantizer, *(offset[row] for offset in offsets(quantizer, widening)))
 
-    def threshold(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def threshold(self, index: Integer[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns b_i, i = 0 … T − 1."""
         return self.quantizer.thresholds[index] + self._outward(index)
 
@@ -114,7 +114,7 @@ class QuantizerOfRows:
         outward = jnp.sign(2 * symbol - components_of(self.quantizer))
         return self.quantizer.levels[symbol] + outward * self.reconstruction
 
-    def edge(self, index: Int[Array, "*shape"], kind: EdgeKind) -> Float[Array, "*shape"]:
+    def edge(self, index: Integer[Array, "*shape"], kind: EdgeKind) -> Float[Array, "*shape"]:
         """Returns e_j, j = 0 … T + 1, the edge between the bins of symbols j − 1 and j."""
         components = components_of(self.quantizer)
         if kind == "thresholds":
@@ -135,7 +135,7 @@ class QuantizerOfRows:
         index = staircase.nearer_beside(self.threshold, components, self.symbols(values), values)
         return index, self.quantizer.upper_weight(values - self._outward(index), index, inverse_temperature)
 
-    def _outward(self, index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def _outward(self, index: Integer[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns how far threshold i is moved: + above the middle, − below."""
         return jnp.sign(2 * index + 1 - components_of(self.quantizer)) * self.dead_zone
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Integer, ScalarLike
 from scipy.optimize import brentq
 
 from lic_jax.errors import LicError
@@ -92,7 +92,7 @@ class STanH:
         return uniform_with_tails(components, step, reach)
 
     def upper_weight(
-        self, values: Float[Array, "*shape"], index: Int[Array, "*shape"], inverse_temperature: ScalarLike
+        self, values: Float[Array, "*shape"], index: Integer[Array, "*shape"], inverse_temperature: ScalarLike
     ) -> Float[Array, "*shape"]:
         """Returns (1 + tanh(β (v − b_i)))/2; all other tanh are saturated at the inverse temperatures of a refit."""
         return (1 + jnp.tanh(inverse_temperature * (values - self.thresholds[index]))) / 2

@@ -211,7 +211,7 @@ class TrainingLog:
 
 def _is_whole(row: dict) -> bool:
     """Whether a log's row has all its values: a run that was killed may leave half of a line."""
-    return None not in row.values() and row.get("step", "").isdigit()
+    return all(row.values()) and row.get("step", "").isdigit()
 
 
 def _check_settings(path: Path, settings: AnchorSettings) -> None:

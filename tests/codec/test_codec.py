@@ -243,5 +243,5 @@ def test_a_model_in_floating_point_is_no_codec(codec, tiny_config, tiny_params, 
     quantizers = codec.bundle.latent_quantizers, codec.bundle.hyper_quantizers
     path = tmp_path / "float.safetensors"
     save_bundle(path, tiny_config, tiny_params, 0.01, codec.bundle.lambdas, *quantizers)
-    with pytest.raises(LicError, match=r"floating point.*refit it"):
+    with pytest.raises(LicError, match=r"floating point.*write it with"):
         load_bundle(path)

@@ -115,7 +115,7 @@ class Reader:
         symbols[escaped] = self._next(self._tables + table_index[escaped].astype(np.int32))
         return symbols
 
-    def _next(self, index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    def _next(self, index: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         self._handle, values = self._tfc.entropy_decode_index(
             self._handle, index, index.shape, Tdecoded=self._tensorflow.int32
         )
