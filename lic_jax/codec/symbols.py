@@ -89,7 +89,7 @@ class SymbolCoding:
         return self.bundle.quantizers_at(stream.rate_units)[1].levels_of(hyper_symbols)
 
 
-def _chosen(array: Int[np.ndarray, "1 h w latent"], mask: Mask) -> Int[np.ndarray, " n"]:
+def _chosen(array: Integer[np.ndarray, "1 h w latent"], mask: Mask) -> Integer[np.ndarray, " n"]:
     """Returns the elements at a mask's positions; all, without a copy, if the mask is one True."""
     return array[mask] if mask.ndim else array.ravel()
 

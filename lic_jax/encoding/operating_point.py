@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
 
 from lic_jax.distortion.base import Distortion
 from lic_jax.distortion.mse import mse
@@ -95,8 +95,8 @@ class OperatingPoint:
 
 
 def code_length(
-    staircase: Staircase, index: Float[Array | np.ndarray, "*shape"], symbols: Int[Array | np.ndarray, "*shape"]
-) -> Float[Array, "*shape"]:
+    staircase: Staircase, index: Real[Array | np.ndarray, "*#shape"], symbols: Int[Array | np.ndarray, "*#shape"]
+) -> Float[Array, "*#shape"]:
     """Returns the bits of symbols by whole table indexes; differentiable in floating-point indexes.
 
     The slope is half the difference between the tables of the next larger and the next smaller scale.

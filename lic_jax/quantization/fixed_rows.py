@@ -57,13 +57,13 @@ class FixedPointRows:
         return (self._doubled_levels() * (UNIT / 2)).astype(np.float32)
 
     def levels_of(
-        self, symbols: Int[np.ndarray, "*shape"], row: Integer[np.ndarray, "*shape"]
+        self, symbols: Int[np.ndarray, "*#shape"], row: Integer[np.ndarray, "*#shape"]
     ) -> Float[np.ndarray, "*shape"]:
         """Returns the level of each symbol in its row, float32."""
         return self._look_up(self.row_levels(), symbols, row)
 
     def symbols(
-        self, values: Float[np.ndarray, "*shape"], row: Integer[np.ndarray, "*shape"]
+        self, values: Float[np.ndarray, "*#shape"], row: Integer[np.ndarray, "*#shape"]
     ) -> Int[np.ndarray, "*shape"]:
         """Returns #{i : v > b_i ± t} of each value, int32: the narrowest's symbols of values moved inward by t."""
         above = self._components // 2
@@ -74,7 +74,7 @@ class FixedPointRows:
         return np.searchsorted(self.narrowest.thresholds * UNIT, moved, side="left").astype(np.int32)
 
     def middles_of(
-        self, symbols: Int[np.ndarray, "*shape"], row: Integer[np.ndarray, "*shape"]
+        self, symbols: Int[np.ndarray, "*#shape"], row: Integer[np.ndarray, "*#shape"]
     ) -> Float[np.ndarray, "*shape"]:
         """Returns the middle of each symbol's cell in its row (`fixed_point.cell_middles`)."""
         return self._look_up(cell_middles(self._thresholds() * UNIT), symbols, row)

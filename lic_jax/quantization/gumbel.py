@@ -39,8 +39,8 @@ def log_odds(position: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def upper_weight(
-    noise: Float[Array, "*shape"], position: Float[Array, "*#shape"], temperature: ScalarLike
-) -> Float[Array, "*shape"]:
+    noise: Float[Array, "*#shape"], position: Float[Array, "*#shape"], temperature: ScalarLike
+) -> Float[Array, "*#shape"]:
     """Computes the Gumbel-softmax weight in [0, 1] of the upper level.
 
     Args:
