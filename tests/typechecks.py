@@ -9,7 +9,12 @@ _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def check(function):
-    """Checks a function's arrays. All else is for pyright: at run time a NumPy integer is as good as Python's."""
+    """Checks a function's arrays. All else is for pyright: at run time a NumPy integer is as good as Python's.
+
+    What makes an object is left out: JAX and optax put labels or placeholders into a pytree where its arrays were.
+    """
+    if function.__name__ == "__init__":
+        return function
     if not isinstance(function, type):
         hints = function.__annotations__
         function.__annotations__ = {name: hint if _has_shape(hint) else typing.Any for name, hint in hints.items()}

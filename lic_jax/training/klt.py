@@ -6,6 +6,7 @@ transform), and Δ is the step of a uniform quantizer that is optimal at high ra
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -33,7 +34,10 @@ def optimal_step(rd_lambda: float) -> float:
 
 
 def principal_axes(
-    photographs: list[UInt8[np.ndarray, "_height _width 3"]], count: int, seed: int, patches_per_photograph: int = 100
+    photographs: Sequence[UInt8[np.ndarray, "_height _width 3"]],
+    count: int,
+    seed: int,
+    patches_per_photograph: int = 100,
 ) -> tuple[Float[np.ndarray, "768 count"], Float[np.ndarray, " count"]]:
     """Computes the principal axes of random patches, strongest first, and the root mean square along each."""
     rng = np.random.default_rng(seed)

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -178,7 +179,7 @@ def test_what_cannot_be_reached_is_said(codec, image):
         with pytest.warns(LicWarning, match="outside of this image's range") as said:
             assert codec.compress(image, **{name: low}) == smallest
             assert codec.compress(image, **{name: high}) == largest
-        assert said[0].filename == __file__
+        assert "lic_jax" not in Path(said[0].filename).parts, "a warning names its caller"
     with pytest.raises(LicError, match=f"smallest stream has {len(smallest)}"):
         codec.compress(image, max_bytes=len(smallest) - 1)
     with pytest.raises(LicError, match="rate and bpp are given"):
