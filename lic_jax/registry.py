@@ -9,6 +9,7 @@ Modules are imported at first use, so a device that only decodes loads no framew
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,15 +69,21 @@ class Registry(Mapping[str, Any]):
 def import_plugins() -> None:
     """Imports the modules that LIC_PLUGINS names; each registers its own functions and classes.
 
+    Modules are looked up in the current folder, too, which a console script's path lacks.
+
     Raises:
       LicError: a module is missing.
     """
-    for module in filter(None, os.environ.get("LIC_PLUGINS", "").split(",")):
+    modules = [module.strip() for module in os.environ.get("LIC_PLUGINS", "").split(",") if module.strip()]
+    if modules and "" not in sys.path:
+        sys.path.append("")
+    for module in modules:
         try:
-            importlib.import_module(module.strip())
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise LicError(
-                f"LIC_PLUGINS names {module.strip()}, which cannot be imported ({error}); correct the variable"
+                f"LIC_PLUGINS names {module}, which cannot be imported ({error}); modules are looked up in the current "
+                "folder and in PYTHONPATH, and are named without .py"
             ) from error
 
 

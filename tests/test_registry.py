@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from lic_jax import registry
@@ -31,6 +35,20 @@ def test_a_name_that_is_taken_is_refused_and_the_same_thing_twice_is_not():
 def test_names_load_no_framework(run_python):
     program = "import sys, lic_jax.registry, lic_jax.codec.decoder; print({'jax', 'flax', 'tyro'} & set(sys.modules))"
     assert run_python(program) == "set()"
+
+
+def test_a_plugin_beside_the_user_is_found(tmp_path):
+    """As the documentation has it: a console script, whose path lacks the current folder."""
+    text = "from lic_jax import registry\nregistry.DISTORTIONS.register('mine', print)\n"
+    (tmp_path / "mine.py").write_text(text)
+    program = (
+        "import sys; sys.path.pop(0); from lic_jax import registry as r; r.import_plugins(); print(*r.DISTORTIONS)"
+    )
+    environment = {**os.environ, "LIC_PLUGINS": "mine"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split()[-1:] == ["mine"], done.stderr
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):

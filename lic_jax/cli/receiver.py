@@ -89,9 +89,8 @@ def info(stream: Path, as_json: bool = False) -> None:
         print(json.dumps(facts, indent=1))
         return
     print(f"{stream}: {held.width}×{held.height} pixels, {len(data):,} bytes, {facts['bpp']:.3f} bpp")
-    print(
-        f"model {facts['model'] or 'unknown'} ({facts['fingerprint']}), rate {facts['rate']:g}, coder {facts['coder']}"
-    )
+    model = facts["model"] or "not shipped, decompress with --model"
+    print(f"model {model} ({facts['fingerprint']}), rate {facts['rate']:g}, coder {facts['coder']}")
     print("segments: " + ", ".join(f"{name} {size:,} bytes" for name, size in facts["segments"].items()))
 
 

@@ -1,6 +1,7 @@
 """Quantizers and their differentiable stand-ins.
 
 - `base`: defines the two contracts of a quantizer: fitted, and in integers
+- `contract`: checks whether a fitted quantizer keeps its contract
 - `stanh`: makes a learnable quantizer of tanh steps
 - `staircase`: derives symbols and integers from any fitted quantizer's thresholds and levels
 - `counting`: counts the thresholds below a value

@@ -77,8 +77,8 @@ def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[Phot
     try:
         validation = load_photographs(held_out_paths, smallest_side)
         skipped += validation.skipped
-    except LicError as error:
-        tqdm.write(f"no photographs held out ({error}); validating on the training photographs")
+    except LicError:
+        tqdm.write("the folder holds too few photographs to hold one out; validating on those to train on")
         validation = training
     for name, reason in skipped:
         tqdm.write(f"skipped {name}: {reason}")

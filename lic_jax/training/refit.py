@@ -25,6 +25,7 @@ from lic_jax.distortion.base import Distortion, RateDistortion, psnr, to_network
 from lic_jax.entropy.priors.base import prior_of
 from lic_jax.model import CodecModel
 from lic_jax.quantization import annealing, stanh
+from lic_jax.quantization.contract import check_quantizer
 from lic_jax.quantization.relaxation import SoftDecision
 from lic_jax.quantization.rows import no_widening
 from lic_jax.registry import DISTORTIONS, QUANTIZERS, SCHEDULES, SOFT_DECISIONS
@@ -47,11 +48,15 @@ def start_quantizers(config: ModelConfig, settings: RefitSettings, anchor_lambda
 
     The latent's reach the largest residual of 8-bit images: a block's mean over its whole range, predicted wrongly.
     Without a hyper latent, its quantizers are the smallest that exist.
+
+    Raises:
+      LicError: the settings' quantizer breaks its contract (`quantization.contract`).
     """
     reach = math.sqrt(3 * PATCH**2) / optimal_step(anchor_lambda)
-    start = QUANTIZERS[settings.quantizer].start
+    kind = QUANTIZERS[settings.quantizer]
+    check_quantizer(settings.quantizer, kind)
     steps = start_steps(settings.lambdas, anchor_lambda)
-    latent = [start(settings.latent_components, float(step), reach) for step in steps]
+    latent = [kind.start(settings.latent_components, float(step), reach) for step in steps]
     hyper_components = settings.hyper_components if config.has_hyper_latent else 1
     hyper_latent = [stanh.uniform(hyper_components)] * len(settings.lambdas)
     stack = lambda quantizers: jax.tree.map(lambda *leaves: jnp.stack(leaves), *quantizers)
