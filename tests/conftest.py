@@ -26,6 +26,7 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 from PIL import Image
 
@@ -35,6 +36,10 @@ jaxtyping.Array = jax.typing.ArrayLike
 install_import_hook("lic_jax", "typechecks.check")
 
 from lic_jax.config import ModelConfig
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -53,7 +53,7 @@ def test_any_size_comes_back_whole(codec, photographs, height, width):
 
 
 @given(rate=st.floats(0, 2))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_receiver_sees_what_the_sender_computed(codec, apply, image, rate):
     """Whatever the rate: the decoded image is the synthesis of the sender's own quantized latent."""
     analysed = codec.analyse(image)
@@ -199,7 +199,7 @@ def test_what_is_not_rgb_is_refused(unchecked, codec, pixels):
 
 
 @given(hyper=st.binary(max_size=24), latent=st.binary(max_size=64), rate_units=st.integers(0, 0xFFFF))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_hostile_streams_give_an_image_or_an_error(codec, hyper, latent, rate_units):
     """With every checksum right: nothing but an image of the promised size or a one-line error comes out."""
     stream = container.Stream(codec.bundle.fingerprint, 30, 40, rate_units, hyper, latent)

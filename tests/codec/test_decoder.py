@@ -66,7 +66,7 @@ def shallow_models(draw):
     )
 
 
-@settings(deadline=None, max_examples=5, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @given(shallow_models(), st.integers(0, 99))
 def test_random_models_decode_alike(codec, config, seed):
     import jax

@@ -39,7 +39,7 @@ class Image:
         return self.psnr[int.from_bytes(stream[:2], "big")]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(slopes, st.floats(8, 12), st.floats(0, 1))
 def test_a_size_within_the_range_is_hit(exponents, smallest, share):
     image = Image(smallest + 2.1 * rising(exponents))
@@ -49,7 +49,7 @@ def test_a_size_within_the_range_is_hit(exponents, smallest, share):
     assert found.warning is None and len(image.coded) <= PASSES
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(slopes, st.floats(0, 0.1), st.floats(0.005, 0.2), st.floats(0, 1))
 def test_a_quality_is_hit_on_a_curve_that_falls_in_places(exponents, amplitude, frequency, share):
     psnr = 25 + 10 * rising(exponents) + amplitude * np.sin(frequency * RATES)
@@ -60,7 +60,7 @@ def test_a_quality_is_hit_on_a_curve_that_falls_in_places(exponents, amplitude, 
     assert found.warning is None and len(image.coded) <= PASSES
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(slopes, st.floats(6, 12), st.floats(0, 1))
 def test_the_largest_stream_that_fits(exponents, smallest, share):
     """Or one that is 1 % smaller, on the curves that eight passes are not enough for."""
@@ -72,7 +72,7 @@ def test_the_largest_stream_that_fits(exponents, smallest, share):
     assert len(image.coded) <= PASSES
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 3), st.floats(0, 1))
 def test_whatever_the_curve_the_best_of_eight_passes_is_given(seed, roughness, share):
     """Nothing that was coded is lost, and nothing is promised that is not so."""
@@ -95,7 +95,7 @@ def test_whatever_the_curve_the_best_of_eight_passes_is_given(seed, roughness, s
     assert len(image.coded) <= PASSES
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(slopes, st.floats(1.02, 10))
 def test_beyond_the_range_the_end_is_given_and_the_range_named(exponents, factor):
     image = Image(8 + 2.1 * rising(exponents))

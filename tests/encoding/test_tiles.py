@@ -17,7 +17,7 @@ def start_of(rows, columns):
     return Start(pixels, Latents(random(4, 2), random(1, 1)), Choice(symbols, random(4, 2), random(4, 2)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_tiles_are_of_bounded_size_and_join_to_the_image(rows, columns):
     start = start_of(rows, columns)

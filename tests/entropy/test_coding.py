@@ -10,7 +10,7 @@ from lic_jax.entropy.tables import TOTAL, information
 from lic_jax.errors import LicError
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 64), st.integers(0, 500))
 def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed, symbols, count, length):
     tables = random_tables(seed, count, symbols)
@@ -23,7 +23,7 @@ def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed
     np.testing.assert_array_equal(found, message)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200))
 def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
     tables = random_tables(seed)
@@ -32,7 +32,7 @@ def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
     np.testing.assert_array_equal(decode(encode(message, index, tables), index, tables), message)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 10, 1000, 30000]))
 def test_the_length_is_the_information_and_eight_bytes_at_most(random_tables, random_message, seed, length):
     tables = random_tables(seed)
@@ -77,7 +77,7 @@ def decode_as_specified(data, index, tables):
     return symbols
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 300))
 def test_a_decoder_written_from_the_definition_of_a_range_coder_reads_the_bytes(
     random_tables, random_message, seed, length
@@ -113,7 +113,7 @@ def quantile_symbols(table, quantiles):
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300))
 def test_the_entropy_coder_uses_exactly_our_integers(random_tables, seed, symbols):
     """A symbol of frequency f owns f quantiles: its first and its last one, probed at both ends of every range."""
@@ -136,7 +136,7 @@ def test_the_entropy_coder_uses_exactly_the_most_lopsided_integers(table):
     np.testing.assert_array_equal(quantile_symbols(np.array(table), last), np.arange(len(table)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=64), st.integers(0, 200))
 def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(random_tables, seed, data, length):
     tables = random_tables(seed)

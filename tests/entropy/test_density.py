@@ -65,7 +65,7 @@ def test_the_logits_are_those_of_the_formula(seed):
     np.testing.assert_allclose(logits_of(parameters, values), expected, rtol=1e-5, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 3))
 def test_the_distribution_rises_from_nothing_to_everything(seed, spread):
     parameters = random_parameters(seed, spread)
@@ -78,7 +78,7 @@ def test_the_distribution_rises_from_nothing_to_everything(seed, spread):
     assert np.all(tails[1] > 30)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1))
 def test_masses_agree_with_the_formula_in_both_tails(seed):
     """Relatively, to 1e-4, down to 1e-20: by the logistic distribution's tail on the side that the bin is on."""
@@ -98,7 +98,7 @@ def test_masses_agree_with_the_formula_in_both_tails(seed):
             assert mass == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_the_masses_of_a_partition_sum_to_one(seed):
     parameters = random_parameters(seed)

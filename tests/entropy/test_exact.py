@@ -40,37 +40,37 @@ def float64s(low, high):
     return arrays(np.float64, 20, elements=st.floats(low, high))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(-700, 700))
 def test_exp(values):
     np.testing.assert_allclose(exact.exp(values), np.exp(values), rtol=1e-15)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(1e-300, 1e300))
 def test_log(values):
     np.testing.assert_allclose(exact.log(values), np.log(values), rtol=1e-15)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(-600, 600))
 def test_sigmoid(values):
     np.testing.assert_allclose(exact.sigmoid(values), scipy.special.expit(values), rtol=2e-15)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(-1000, 1000))
 def test_tanh(values):
     np.testing.assert_allclose(exact.tanh(values), np.tanh(values), rtol=0, atol=1e-15)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(-1000, 1000))
 def test_softplus(values):
     np.testing.assert_allclose(exact.softplus(values), np.logaddexp(0, values), rtol=1e-15, atol=1e-15)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(float64s(-12, 12))
 def test_normal_cdf(values):
     np.testing.assert_allclose(exact.normal_cdf(values), scipy.special.ndtr(values), rtol=0, atol=3e-15)

@@ -30,7 +30,7 @@ def exact_mass(lower, upper, scale):
     return ndtr(high) - ndtr(low)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.floats(-2.2, 5.5))
 def test_masses_agree_with_scipy_into_the_tails(seed, log_scale):
     """Relatively, to 1e-4, where the bin is no narrower than a quarter of the scale; down to 1e-30."""
@@ -46,7 +46,7 @@ def test_masses_agree_with_scipy_into_the_tails(seed, log_scale):
     assert np.all(found[~kept] < 2e-30)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), float32s(0.125, 256))
 def test_masses_of_unit_bins_lose_no_more_than_float32_must(seed, scale):
     """A narrow bin's mass is a difference of nearly equal tails: a few roundings of them, times v² for e^−v²/2's."""

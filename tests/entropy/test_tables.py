@@ -71,7 +71,7 @@ def assert_share_of(tables, mass):
     assert np.max(np.abs(tables - 1 - rest * mass)) <= 1 + 1e-6
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
 def test_rows_sum_to_two_to_the_24_and_no_symbol_is_left_out(probabilities):
     cdf = np.sort(probabilities)[None]
@@ -83,7 +83,7 @@ def test_rows_sum_to_two_to_the_24_and_no_symbol_is_left_out(probabilities):
     assert_share_of(tables, masses(cdf))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
 def test_a_distribution_that_falls_by_rounding_still_makes_a_table(probabilities):
     tables = tables_of_cdf(np.array(probabilities)[None])

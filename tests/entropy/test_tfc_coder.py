@@ -24,7 +24,7 @@ PARTS = 1 << 16
 weights = st.lists(st.one_of(st.just(0), st.integers(0, TOTAL)), min_size=1, max_size=300)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(weights)
 @example([0, 0, 0])
 @example([TOTAL - 1, 1])
@@ -39,7 +39,7 @@ def test_parts_are_in_proportion_and_no_weight_is_left_without(weights):
         assert np.all(np.abs(widths / PARTS - share) <= (1 + np.count_nonzero(weights)) / PARTS)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300))
 def test_every_symbol_has_a_code_in_one_step_or_in_two(random_tables, seed, symbols):
     tables = random_tables(seed, 3, symbols)
@@ -93,7 +93,7 @@ def test_without_tensorflow_compression_the_extra_is_named(random_tables, monkey
 
 
 @with_tfc
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 64), st.integers(0, 500))
 def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed, symbols, count, length):
     tables = random_tables(seed, count, symbols)
@@ -105,7 +105,7 @@ def test_what_is_decoded_is_what_was_encoded(random_tables, random_message, seed
 
 
 @with_tfc
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200))
 def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
     tables = random_tables(seed)
@@ -116,7 +116,7 @@ def test_any_symbol_can_be_coded_however_unlikely(random_tables, seed, length):
 
 
 @with_tfc
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 10, 1000, 30000]))
 def test_the_length_is_the_information_and_eight_bytes_at_most(random_tables, random_message, seed, length):
     tables = random_tables(seed)
@@ -148,7 +148,7 @@ def decode_as_specified(data, index, tables):
 
 
 @with_tfc
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300))
 def test_a_decoder_written_from_the_specification_reads_the_bytes(random_tables, random_message, seed, length):
     tables = random_tables(seed)
@@ -183,7 +183,7 @@ def test_pieces_and_what_holds_the_integers_make_no_difference(random_tables, ra
 
 
 @with_tfc
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=64), st.integers(0, 200))
 def test_foreign_bytes_decode_to_symbols_of_the_tables_or_to_one_clear_error(random_tables, seed, data, length):
     tables = random_tables(seed)

@@ -16,7 +16,7 @@ def photograph(samples):
     return samples.chelsea()[:200, 100:301]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     codec=st.sampled_from(sorted(CLASSICAL)),
     height=st.integers(1, 40),
@@ -80,7 +80,7 @@ def test_images_that_a_format_cannot_hold_are_refused(encode, longest):
         encode(np.zeros((1, longest + 1, 3), np.uint8), 50)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(encode=st.sampled_from([jpeg, webp]), kept=st.floats(0, 0.9))
 def test_truncated_files_are_refused(samples, encode, kept):
     stream = encode(samples.chelsea()[:64, 100:164], 50)

@@ -126,7 +126,7 @@ images_and_errors = st.tuples(st.integers(1, 48), st.integers(1, 48), st.integer
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(images_and_errors)
 def test_metrics_of_any_size_are_symmetric_bounded_and_perfect_for_the_image_itself(pair):
     image, other = pair

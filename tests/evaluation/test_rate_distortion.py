@@ -50,21 +50,21 @@ def test_published_curves_have_their_published_bd_rates(codec, percent, decimals
     assert round(bd_rate(*kodak_curve(codec), *kodak_curve("BPG 4:4:4")), decimals) == percent
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(curves, st.floats(0.2, 5.0))
 def test_a_constant_factor_in_rate_is_the_bd_rate(curve, factor):
     bpp, psnr_db = curve
     assert bd_rate(factor * bpp, psnr_db, bpp, psnr_db) == pytest.approx(100 * (factor - 1), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(curves, curves)
 def test_swapping_the_curves_inverts_the_ratio(curve, reference):
     forward, backward = bd_rate(*curve, *reference), bd_rate(*reference, *curve)
     assert (1 + forward / 100) * (1 + backward / 100) == pytest.approx(1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(curves, curves, st.randoms(use_true_random=False))
 def test_points_come_in_any_order(curve, reference, random):
     order = list(range(len(curve[0])))

@@ -44,7 +44,7 @@ def sealed(data, **fields):
     return bytes(data)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(streams)
 @example(EXAMPLE)
 @example(Stream(bytes(4), 1, 1, 0, b"", b""))
@@ -88,14 +88,14 @@ def test_every_truncation_is_noticed():
             unpack(data[:length])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(streams, st.binary(min_size=1, max_size=40))
 def test_every_byte_after_the_end_is_noticed(stream, more):
     with pytest.raises(LicError, match=f"ends at byte {len(pack(stream))} but the file has"):
         unpack(pack(stream) + more)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"L", b"LIC", b"LIC\x01", b"LIC\x01\x00"]))
 def test_foreign_bytes_give_one_clear_error(data, beginning):
     with pytest.raises(LicError) as caught:
@@ -103,7 +103,7 @@ def test_foreign_bytes_give_one_clear_error(data, beginning):
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(streams, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_segment_lengths_of_a_hostile_sender_are_checked_before_they_are_used(stream, hyper, latent):
     total = HEADER_BYTES + hyper + latent

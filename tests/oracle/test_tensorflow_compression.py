@@ -31,7 +31,7 @@ CHANNELS = 5
 LIKELIHOOD_MIN = 1e-9
 COMPONENTS = 30
 ON_RANDOM_INPUTS = given(st.integers(0, 2**32 - 1))
-A_FEW = settings(max_examples=10, deadline=None)
+A_FEW = settings(max_examples=10)
 
 
 def bits(mass):

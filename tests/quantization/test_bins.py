@@ -63,7 +63,7 @@ def test_soft_masses_agree_with_the_published_layer(published):
     np.testing.assert_allclose(masses[inner], numbers["gaussian_likelihood_soft_beta=5"][inner], atol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(positive, positive, st.sampled_from(KINDS))
 def test_bins_partition_the_line_in_the_order_of_the_symbols(spacings, gaps, kind):
     edges = np.asarray(edges_of(quantizer_of(spacings, gaps), kind))
@@ -74,7 +74,7 @@ def test_bins_partition_the_line_in_the_order_of_the_symbols(spacings, gaps, kin
     np.testing.assert_array_equal(upper, edges[1:])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(positive, positive, st.sampled_from(KINDS), float32s(0.125, 256))
 def test_the_masses_of_all_symbols_sum_to_one(spacings, gaps, kind, scale):
     edges = edges_of(quantizer_of(spacings, gaps), kind)
@@ -83,7 +83,7 @@ def test_the_masses_of_all_symbols_sum_to_one(spacings, gaps, kind, scale):
     assert np.sum(np.float64(masses)) == pytest.approx(1, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(positive, positive, arrays(np.float32, 10, elements=float32s(-15, 15)))
 def test_a_value_lies_in_the_threshold_bin_of_its_symbol_and_its_level_in_the_midpoint_bin(spacings, gaps, values):
     quantizer = quantizer_of(spacings, gaps)
@@ -94,7 +94,7 @@ def test_a_value_lies_in_the_threshold_bin_of_its_symbol_and_its_level_in_the_mi
         assert np.all(points <= upper + 1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(positive, positive, arrays(np.float32, 10, elements=float32s(-3, 3)))
 def test_the_bin_of_a_soft_value_reaches_halfway_to_the_neighbouring_levels(spacings, gaps, values):
     quantizer = quantizer_of(spacings, gaps)

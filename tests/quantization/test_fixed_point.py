@@ -24,7 +24,7 @@ def quantizers(draw, components=None):
     return FixedPointQuantizer(np.array(draw(steps)), first + np.cumsum(draw(steps)))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(-10, 100), st.floats(-100, 100)), min_size=1, max_size=30))
 def test_any_values_become_positive_spacings_and_increasing_thresholds(pairs):
     """Not only a quantizer's: values that lost their order or their sign are put right."""
@@ -35,7 +35,7 @@ def test_any_values_become_positive_spacings_and_increasing_thresholds(pairs):
     assert np.all(np.diff(quantizer.thresholds) >= 1)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(quantizers())
 def test_rounding_is_to_the_nearest_unit_and_integers_stay(quantizer):
     noise = np.random.default_rng(0).uniform(-0.49, 0.49, (2, quantizer.symbol_count - 1)) * UNIT
@@ -44,7 +44,7 @@ def test_rounding_is_to_the_nearest_unit_and_integers_stay(quantizer):
     np.testing.assert_array_equal(found.thresholds, quantizer.thresholds)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(quantizers())
 def test_levels_and_thresholds_are_float32_exactly(quantizer):
     levels = quantizer.levels()
@@ -58,7 +58,7 @@ def test_levels_and_thresholds_are_float32_exactly(quantizer):
     np.testing.assert_array_equal(thresholds.astype(np.float64) / UNIT, quantizer.thresholds)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(quantizers(), st.integers(0, 2**32 - 1))
 def test_a_symbol_counts_the_thresholds_below(quantizer, seed):
     thresholds = (quantizer.thresholds * UNIT).astype(np.float32)
@@ -90,7 +90,7 @@ def test_agreement_with_the_quantizer_in_floating_point(components):
     np.testing.assert_array_equal(fixed.symbols(values), symbols)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(quantizers(10), quantizers(10))
 def test_interpolation_goes_from_one_end_to_the_other_without_turning(first, second):
     path = [first.mixed_with(second, units) for units in range(RATE_UNITS + 1)]

@@ -10,7 +10,7 @@ from lic_jax.quantization.gumbel import level_below, log_odds, logistic_noise, p
 LEVELS = np.array([-4.0, -1.5, 0.0, 0.25, 3.0], np.float32)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-4, 3, width=32, allow_subnormal=False), min_size=8, max_size=8))
 def test_a_value_lies_between_its_two_levels_at_its_position(values):
     values = np.array(values, np.float32)

@@ -49,7 +49,7 @@ def test_every_image_may_have_its_own_step():
         np.testing.assert_allclose(multiples, np.round(values[image] / step[image]), atol=1e-4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(numbers, numbers)
 def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other(values, hard):
     found, pullback = jax.vjp(straight_through, jnp.array(values), jnp.array(hard))
@@ -60,7 +60,7 @@ def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other(val
     np.testing.assert_array_equal(of_hard, 0)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(numbers, steps)
 def test_rounding_gives_the_nearest_multiple_of_the_step(values, step):
     found = np.asarray(straight_through_round(jnp.array(values), step), np.float64)

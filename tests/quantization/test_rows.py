@@ -28,7 +28,7 @@ def quantizers(draw):
 
 
 @given(quantizers(), quantizers(), st.integers(0, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_row_is_a_quantizer_like_any_other(quantizer, other, units):
     """Decisions, levels, middles and edges are those of the row's own quantizer, between rates too."""
     if quantizer.symbol_count == other.symbol_count:
@@ -48,7 +48,7 @@ def test_every_row_is_a_quantizer_like_any_other(quantizer, other, units):
 
 
 @given(quantizers())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_tables_are_those_of_each_row_alone(quantizer):
     tables = gaussian_tables(quantizer)
     assert np.all(tables >= 1) and np.all(tables.sum(axis=1) == TOTAL)

@@ -78,7 +78,7 @@ def away_from(thresholds, values, distance=1e-4):
     return np.min(np.abs(values[:, None].astype(np.float64) - thresholds), axis=1) > distance
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(), values_of)
 def test_a_symbol_counts_the_thresholds_below_and_no_value_is_out_of_order(quantizer, values):
     thresholds, _ = edges_and_levels(quantizer)
@@ -91,7 +91,7 @@ def test_a_symbol_counts_the_thresholds_below_and_no_value_is_out_of_order(quant
     assert symbols.min() >= 0 and symbols.max() <= quantizer.components
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(), values_of)
 def test_no_threshold_is_nearer_than_the_nearest(quantizer, values):
     """… and it is one of the two beside the value's symbol."""
@@ -112,7 +112,7 @@ def test_values_beyond_all_thresholds_are_nearest_to_the_outermost():
     np.testing.assert_array_equal(soft_of(quantizer, values, 3.0), [-2.5, -2.5, 2.5, 2.5])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(), values_of, inverse_temperatures)
 def test_soft_grows_with_the_value_and_stays_between_the_levels_beside_it(quantizer, values, beta):
     values = np.sort(values)
@@ -124,7 +124,7 @@ def test_soft_grows_with_the_value_and_stays_between_the_levels_beside_it(quanti
     assert np.all(np.diff(soft) >= -UNITS_OF_FLOAT32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(), values_of, inverse_temperatures)
 def test_soft_is_hard_but_for_what_one_tanh_lacks(quantizer, values, beta):
     """… which vanishes as β grows; halfway between two levels at their threshold."""
@@ -139,7 +139,7 @@ def test_soft_is_hard_but_for_what_one_tanh_lacks(quantizer, values, beta):
     np.testing.assert_allclose(at_thresholds, (levels[1:] + levels[:-1]) / 2, atol=slack * 4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(), values_of, inverse_temperatures)
 def test_soft_is_the_sum_of_tanh_where_the_others_are_saturated(quantizer, values, beta):
     thresholds, levels = edges_and_levels(quantizer)
@@ -152,7 +152,7 @@ def test_soft_is_the_sum_of_tanh_where_the_others_are_saturated(quantizer, value
     assert np.all(difference <= others + 4 * (UNITS_OF_FLOAT32 + 1e-5 * beta))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.data(), st.integers(1, MOST), st.sampled_from(BIN_EDGES), values_of)
 def test_in_fixed_point_every_staircase_of_a_stack_keeps_its_levels_and_decisions(data, components, edges, values):
     """Thresholds to half a unit; levels to half a unit for each spacing between them and the middle."""
@@ -179,7 +179,7 @@ def test_a_staircase_off_centre_keeps_its_centre():
     np.testing.assert_array_equal(stored.thresholds * UNIT, shifted.thresholds[0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(quantizers(MOST - 1), quantizers(MOST - 1), st.integers(0, RATE_UNITS))
 def test_between_two_rates_levels_and_thresholds_are_on_the_line_between_theirs(first, second, units):
     """… ordered, and the two quantizers' own at the ends."""
@@ -200,7 +200,7 @@ def test_between_two_rates_levels_and_thresholds_are_on_the_line_between_theirs(
     assert at_rate(ends, 0) is ends[0] and at_rate(ends, RATE_UNITS) is ends[1]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(quantizers(), st.sampled_from([0, 1, 7, 25]), values_of)
 def test_padding_is_the_same_staircase_with_symbols_moved_by_half_of_what_is_added(quantizer, added, values):
     components = quantizer.components

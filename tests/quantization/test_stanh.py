@@ -121,7 +121,7 @@ def test_levels_and_hard_values_agree_with_the_published_layer(published):
     assert relative_error(quantizer.spacings, published["w"]) < 1e-6
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(spacings_and_gaps, arrays(np.float32, 20, elements=float32s(-20, 20)), float32s(0.125, 1e4))
 def test_soft_turns_hard_as_fast_as_its_tanhs_saturate(parameters, values, beta):
     """1 − |tanh u| = 2/(1 + exp 2|u|), so |soft − hard| ≤ Σ w_i/(1 + exp(2β |v − b_i|)): it vanishes with β → ∞."""
@@ -146,7 +146,7 @@ def test_the_gap_vanishes_as_beta_grows():
     assert gaps[-1] < 1e-5
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(spacings_and_gaps, arrays(np.float32, 20, elements=float32s(-20, 20)))
 def test_a_symbol_counts_the_thresholds_below(parameters, values):
     quantizer = settled(quantizer_of(*parameters))
@@ -181,7 +181,7 @@ def test_an_even_uniform_quantizer_rounds_and_an_odd_one_has_a_threshold_at_zero
     np.testing.assert_allclose(odd, step * (np.floor(values / step) + 0.5), atol=1e-5 * step)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(free(-1e4, 1e4))
 def test_any_free_parameters_give_ordered_thresholds_and_levels(quantizer):
     values = settled(quantizer)
@@ -198,13 +198,13 @@ def increases(quantizer):
     return all(np.all(steps > 0) for steps in (values.spacings, np.diff(values.thresholds), np.diff(values.levels)))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(free(-6, 20))
 def test_thresholds_and_levels_increase_strictly_in_the_range_that_training_visits(quantizer):
     assert increases(quantizer)
 
 
-@settings(deadline=None, max_examples=50, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=50, phases=(Phase.explicit, Phase.generate))
 @given(free(-1e3, 500))
 @example(STanH(np.full(7, -100, np.float32), np.full(6, -100, np.float32), np.float32(3)))
 def test_any_free_parameters_give_positive_spacings_and_gaps(quantizer):
@@ -212,7 +212,7 @@ def test_any_free_parameters_give_positive_spacings_and_gaps(quantizer):
     assert increases(quantizer)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(spacings_and_gaps, float32s(-50, 50))
 def test_from_values_gives_the_values_back(parameters, middle):
     spacings, gaps = parameters

@@ -72,7 +72,7 @@ def in_float64():
         jax.config.update("jax_enable_x64", False)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.floats(3.2, 1000), st.sampled_from([1.0, 1.5, 4.0]))
 def test_the_windowed_layer_is_the_plain_sum_with_its_gradients(seed, beta_times_gap, unevenness):
     """To 1e-6 for every β that the window is chosen for; in float64, where the formula itself loses nothing.

@@ -248,6 +248,6 @@ def test_where_nothing_can_be_held_out_the_training_photographs_validate(folder,
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     training, validation = load_folder(tmp_path, 0.0, CROP)
     assert validation.names == training.names == tuple(sorted(GOOD))
-    assert "validating on the training photographs" in capsys.readouterr().out
+    assert "too few photographs to hold one out; validating on those to train on" in capsys.readouterr().out
     training, validation = load_folder(tmp_path, 0.5, CROP)
     assert sorted(training.names + validation.names) == sorted(GOOD)

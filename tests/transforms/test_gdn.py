@@ -47,7 +47,7 @@ def test_normalizations_divide_by_the_norm_that_their_inverses_multiply_with(for
     np.testing.assert_allclose(inverse().apply(parameters, inputs), inputs * norm, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(*(arrays(np.float32, shape, elements=float32s(-3, 3)) for shape in ((3,), (3, 3))))
 def test_beta_is_positive_and_gamma_is_not_negative_whatever_is_stored(beta_root, gamma_root):
     """So the sign of every value is kept and its magnitude grows with all magnitudes."""
@@ -64,7 +64,7 @@ def test_an_initial_inverse_gdn_is_the_identity_plus_a_tenth_of_the_square():
     np.testing.assert_allclose(found, inputs * (1 + 0.1 * np.abs(inputs)), rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(*(arrays(np.float32, 8, elements=float32s(-10, 10)) for _ in range(2)))
 def test_a_lower_bound_passes_the_gradients_that_lead_back_inside(values, cotangent):
     found, pullback = jax.vjp(lambda values: lower_bound(values, 1.5), jnp.array(values))

@@ -46,14 +46,14 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(trees)
 def test_unflatten_is_the_inverse_of_flatten(tree):
     assert_same(unflatten(flatten(tree)), tree)
     assert all(isinstance(leaf, np.ndarray) for leaf in flatten(tree).values())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(trees, st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=3))
 def test_what_is_loaded_is_what_was_saved(tmp_path_factory, tree, metadata):
     path = tmp_path_factory.mktemp("weights") / "some.safetensors"
@@ -65,7 +65,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path_factory, tree, metadata):
     assert found_metadata == metadata
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(trees, st.lists(names, max_size=3))
 def test_a_part_is_what_is_named_so(tmp_path_factory, tree, prefixes):
     path = tmp_path_factory.mktemp("weights") / "some.safetensors"
