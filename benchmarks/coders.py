@@ -15,7 +15,8 @@ from decode import sample
 from timing import median_seconds
 
 from lic_jax.codec.codec import load
-from lic_jax.codec.decoder import Decoder, channel_index
+from lic_jax.codec.decoder import Decoder
+from lic_jax.codec.symbols import channel_index
 from lic_jax.entropy.coders import coding as coder
 from lic_jax.io.images import SUFFIXES, read_image
 

@@ -20,9 +20,10 @@ def stochastic_rounding(
     key: PRNGKeyArray, values: Float[Array, "*shape"], step: Float[Array, "*broadcast"] | float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Noise for the rate; for the synthesis one of the two multiples of the step beside each value."""
+    noise_key, side_key = jax.random.split(key)
     below = jnp.floor(values / step)
-    goes_up = jax.random.uniform(key, values.shape) < values / step - below
-    return additive_noise(key, values, step), straight_through(values, step * (below + goes_up))
+    goes_up = jax.random.uniform(side_key, values.shape) < values / step - below
+    return additive_noise(noise_key, values, step), straight_through(values, step * (below + goes_up))
 
 
 def likelier_symbol(

@@ -7,8 +7,8 @@ KLT in the central 16×16 taps: the taps outside begin at zero, and a short trai
     python -m experiments.questions.kernel_size PHOTOGRAPHS
 
 writes results/kernel_size.csv, a row a kernel and λ, and results/kernel_size.png. Rates are real streams of
-photographs held out of the folder; blockiness is `lic_jax.evaluation.blockiness` of the decoded photographs on the
-grid of 16 pixels.
+photographs held out of the folder; blockiness is `lic_jax.evaluation.metrics.blockiness` of the decoded photographs
+on the grid of 16 pixels.
 """
 
 import dataclasses

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import tyro
-from lic_jax.codec.one_shot import pad_to_multiple
 from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import estimated_points
+from lic_jax.codec.encoder import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import MEAN

@@ -59,7 +59,7 @@ class Encoder:
         padded = [pad_to_multiple(image)[None] for image in images]
         outputs = self._programs.encode(self._programs.variables, padded)
         return [
-            Analysed(image.shape[0], image.shape[1], latent, hyper_latent, image)
+            Analysed(image.shape[0], image.shape[1], latent, hyper_latent, image.copy())
             for image, (latent, hyper_latent) in zip(images, outputs, strict=True)
         ]
 
@@ -99,9 +99,7 @@ class Encoder:
 
 
 def _merged(choice: Choice, of_stage: Choice, own: Mask) -> Choice:
-    """Merges a stage's own positions into a choice; the first stage fills all positions."""
-    if own is None:
-        return Choice(Symbols(symbols, choice.symbols.hyper_latent), mean, index)
+    """Merges a stage's own positions into a choice."""
     merge = lambda new, old: np.where(own, new, old)
     symbols = Symbols(merge(of_stage.symbols.latent, choice.symbols.latent), choice.symbols.hyper_latent)
     return Choice(symbols, merge(of_stage.mean, choice.mean), merge(of_stage.index, choice.index))

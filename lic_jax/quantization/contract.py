@@ -26,11 +26,19 @@ def check_quantizer(name: str, kind: type) -> None:
       LicError: a member is missing or fails, an array has another shape, thresholds or levels do not increase,
         `upper_weight` is not 0.5 at a threshold, a gradient is not finite, or `symmetric` is not symmetric.
     """
+    with jax.ensure_compile_time_eval():  # a fit may be prepared inside a program
+        _check(name, kind)
+
+
+def _check(name: str, kind: type) -> None:
+    try:
+        quantizer: Any = kind.start(_COMPONENTS, _STEP, _REACH) if hasattr(kind, "start") else None
+    except Exception as error:  # somebody else's code can raise anything
+        raise _broken(name, f"start(components, step, reach) fails ({type(error).__name__}: {error})") from error
     for member in _MEMBERS:
-        if not hasattr(kind, member):
+        if not hasattr(quantizer, member):
             raise _broken(name, f"it has no {member}; a quantizer has {', '.join(_MEMBERS)}")
     try:
-        quantizer = kind.start(_COMPONENTS, _STEP, _REACH)
         stack = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), quantizer)
         values, index = jnp.asarray(quantizer.thresholds), jnp.arange(_COMPONENTS)
         weights, gradients = _weights_and_gradients(quantizer, values, index)
@@ -40,7 +48,7 @@ def check_quantizer(name: str, kind: type) -> None:
             for of, each in (("one", quantizer), ("two", stack))
             for member in ("thresholds", "levels")
         }
-    except Exception as error:  # somebody else's code can raise anything
+    except Exception as error:
         raise _broken(name, f"its code fails ({type(error).__name__}: {error}); correct it") from error
     for (member, of), found in shapes.items():
         length = _COMPONENTS + (member == "levels")

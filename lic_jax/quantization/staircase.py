@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, ScalarLike
+from jaxtyping import Array, Float, Int
 
 from lic_jax.quantization.base import FittedQuantizer
 from lic_jax.quantization.counting import count_below
@@ -21,21 +21,6 @@ def symbols(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[A
     return count_below(quantizer.thresholds, values)
 
 
-def dequantize(quantizer: FittedQuantizer, symbols: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Returns the level of each symbol."""
-    return quantizer.levels[symbols]
-
-
-def hard(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Applies the staircase: returns the level of each value's symbol."""
-    return dequantize(quantizer, symbols(quantizer, values))
-
-
-def nearest_threshold(quantizer: FittedQuantizer, values: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """Returns the index of the threshold nearest to each value, 0 to T − 1."""
-    return nearer_beside(quantizer.thresholds.__getitem__, components_of(quantizer), symbols(quantizer, values), values)
-
-
 def nearer_beside(
     threshold: Callable[[Array], Array], components: int, symbols: Int[Array, "*shape"], values: Float[Array, "*shape"]
 ) -> Int[Array, "*shape"]:
@@ -44,15 +29,6 @@ def nearer_beside(
         return jnp.zeros_like(symbols)
     above = jnp.clip(symbols, 1, components - 1)
     return jnp.where(values - threshold(above - 1) < threshold(above) - values, above - 1, above)
-
-
-def soft(
-    quantizer: FittedQuantizer, values: Float[Array, "*shape"], inverse_temperature: ScalarLike
-) -> Float[Array, "*shape"]:
-    """Applies the soft staircase: the mean of the levels beside the nearest threshold, weighed by `upper_weight`."""
-    index = nearest_threshold(quantizer, values)
-    low, high = quantizer.levels[index], quantizer.levels[index + 1]
-    return low + quantizer.upper_weight(values, index, inverse_temperature) * (high - low)
 
 
 def in_fixed_point(quantizers: FittedQuantizer, bin_edges: str) -> tuple[FixedPointQuantizer, ...]:

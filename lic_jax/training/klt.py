@@ -15,7 +15,7 @@ from lic_jax.config import LATENT_STRIDE, ModelConfig
 from lic_jax.entropy.priors.density import FactorizedDensity
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.errors import LicError
-from lic_jax.transforms.description import is_shallow, kernel_sizes
+from lic_jax.transforms.description import PEDESTAL, is_shallow, kernel_sizes
 from lic_jax.transforms.phases import first_tap
 
 PATCH = LATENT_STRIDE
@@ -140,7 +140,7 @@ def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) ->
         )
     first, last = _two_layer_kernels(basis, synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"])
     synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"] = first, last
-    synthesis["inverse_gdn"]["gamma_root"] = np.full_like(synthesis["inverse_gdn"]["gamma_root"], 2.0**-18)
+    synthesis["inverse_gdn"]["gamma_root"] = np.full_like(synthesis["inverse_gdn"]["gamma_root"], PEDESTAL**0.5)
     if "residual" in synthesis:
         synthesis["residual"]["kernel"] = np.zeros_like(synthesis["residual"]["kernel"])
 

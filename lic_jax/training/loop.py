@@ -3,15 +3,13 @@
 The anchor is the trained model, whose weights are frozen afterwards; a refit then fits quantizers to it.
 """
 
-import csv
 import dataclasses
-import io
 import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import jax
 import numpy as np
@@ -22,6 +20,7 @@ from lic_jax.config import ModelConfig
 from lic_jax.distortion.base import Distortion, RateDistortion, psnr
 from lic_jax.errors import LicError
 from lic_jax.io.files import make_folder, read_bytes, write_bytes
+from lic_jax.io.tables import read_csv, write_csv
 from lic_jax.model import initialize
 from lic_jax.quantization.relaxation import StandIn
 from lic_jax.training import checkpoint, data
@@ -179,20 +178,11 @@ class TrainingLog:
     """A CSV with a row for each validation. Reopened at a step, it drops later rows, which will be written again."""
 
     def __init__(self, path: Path, step: int, distortion: str = "mse"):
-        self._columns = LogRow._fields
-        if distortion != "mse":
-            self._columns = (*LogRow._fields, distortion, f"held_out_{distortion}")
-        rows = []
-        if path.exists():
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if _is_whole(row) and int(row["step"]) <= step]
-        self.minutes_before = float(rows[-1]["minutes"]) if rows else 0.0
+        self._kind = _row_kind(distortion)
+        rows = read_csv(path, self._kind) if path.exists() else []
+        self._rows = [row for row in rows if row.step <= step]
+        self.minutes_before = self._rows[-1].minutes if self._rows else 0.0
         self._started = time.monotonic()
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_bytes(path, text.getvalue().encode())
         self._path = path
 
     def minutes(self) -> float:
@@ -200,18 +190,22 @@ class TrainingLog:
         return self.minutes_before + (time.monotonic() - self._started) / 60
 
     def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
-        """Writes a row: the averages since the last one, and the validation."""
+        """Writes a row: the averages since the last one, and the validation. The file is always whole."""
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
-        if self._columns != LogRow._fields:
+        if self._kind is not LogRow:
             values += (training.distortion, held_out.distortion)
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow([step, f"{self.minutes():.2f}", stage, *(f"{float(v):.5f}" for v in values)])
+        self._rows.append(self._kind(step, round(self.minutes(), 2), stage, *map(float, values)))
+        write_csv(self._path, self._rows)
 
 
-def _is_whole(row: dict) -> bool:
-    """Whether a log's row has all its values: a run that was killed may leave half of a line."""
-    return all(row.values()) and row.get("step", "").isdigit()
+def _row_kind(distortion: str) -> Any:
+    """Returns the kind of a log's rows; one's own distortion has two columns more, which bear its name."""
+    if distortion == "mse":
+        return LogRow
+    name = distortion if distortion.isidentifier() else "distortion"
+    fields: list[tuple[str, Any]] = [*get_type_hints(LogRow).items(), (name, float), (f"held_out_{name}", float)]
+    return NamedTuple("LogRow", fields)  # pyright: ignore[reportArgumentType]  # it wants the fields spelled out
 
 
 def _check_settings(path: Path, settings: AnchorSettings) -> None:

@@ -37,6 +37,10 @@ class TransposedConv:
     stride: int = 1
 
 
+PEDESTAL, BETA_FLOOR = 2.0**-36, 1e-6
+"""A normalization stores roots: r stands for max(r, bound)² − PEDESTAL, with β no less than BETA_FLOOR and Γ than 0."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Norm:
     """Simplified GDN, x / (β + Γ|x|), or its inverse, x · (β + Γ|x|)."""

@@ -7,10 +7,8 @@ import numpy as np
 
 from lic_jax.arrays import Float
 from lic_jax.errors import LicError
-from lic_jax.transforms.description import Layers, Norm, Sum, TransposedConv, is_shallow
+from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL, Layers, Norm, Sum, TransposedConv, is_shallow
 from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_windows
-
-_PEDESTAL = 2.0**-36
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -75,8 +73,8 @@ def _plus(image: np.ndarray, bias: Float[np.ndarray, " channels"]) -> np.ndarray
 
 def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
     """Computes `transforms.gdn.InverseGDN1` in NumPy."""
-    beta = np.maximum(params["beta_root"], (1e-6 + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
-    gamma = np.maximum(params["gamma_root"], _PEDESTAL**0.5) ** 2 - _PEDESTAL
+    beta = np.maximum(params["beta_root"], (BETA_FLOOR + PEDESTAL) ** 0.5) ** 2 - PEDESTAL
+    gamma = np.maximum(params["gamma_root"], PEDESTAL**0.5) ** 2 - PEDESTAL
     beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)
     gain = _plus(product(np.abs(inputs), gamma), beta)
     gain *= inputs

@@ -25,7 +25,7 @@ from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.entropy.tables import TOTAL, factorized_tables, gaussian_tables
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
 from lic_jax.quantization.gumbel import logistic_noise, upper_weight
-from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1
+from lic_jax.transforms.gdn import GDN1, InverseGDN1
 
 CHANNELS = 5
 LIKELIHOOD_MIN = 1e-9
@@ -205,12 +205,10 @@ def our_normalization(module):
     return jax.jit(jax.value_and_grad(run, argnums=1, has_aux=True))
 
 
-@pytest.mark.parametrize(
-    ("module", "inverse", "power"), [(GDN, False, 2), (InverseGDN, True, 2), (GDN1, False, 1), (InverseGDN1, True, 1)]
-)
+@pytest.mark.parametrize(("module", "inverse"), [(GDN1, False), (InverseGDN1, True)])
 @A_FEW
 @ON_RANDOM_INPUTS
-def test_gdn_and_its_inverse(module, inverse, power, seed):
+def test_gdn1_and_its_inverse(module, inverse, seed):
     """Values agree to a relative 1e-5."""
     rng = np.random.default_rng(seed)
     values = rng.normal(0, 2, (2, 6, 7, CHANNELS)).astype(np.float32)
@@ -221,8 +219,8 @@ def test_gdn_and_its_inverse(module, inverse, power, seed):
     (_, found), gradient = our_normalization(module)(params, values)
     layer = tfc.GDN(
         inverse=inverse,
-        alpha_parameter=power,
-        epsilon_parameter=1 / power,
+        alpha_parameter=1,
+        epsilon_parameter=1,
         beta_parameter=lambda *_: tf.constant(beta),
         gamma_parameter=lambda *_: tf.constant(gamma),
     )

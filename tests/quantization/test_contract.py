@@ -1,5 +1,6 @@
 """Every registered quantizer keeps its contract; so does one that LIC_PLUGINS names."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,6 +49,33 @@ class Uniform:
 
 def test_a_quantizer_of_few_lines_keeps_it():
     check_quantizer("uniform", Uniform)
+
+
+def test_members_may_be_fields():
+    @struct.dataclass
+    class Fields(Uniform):
+        thresholds: jnp.ndarray = None
+        levels: jnp.ndarray = None
+
+        @classmethod
+        def start(cls, components, step, reach):
+            uniform = Uniform.start(components, step, reach)
+            return cls(uniform.step, components, uniform.thresholds, uniform.levels)
+
+    check_quantizer("fields", Fields)
+
+
+def test_a_fit_may_be_prepared_inside_a_program(tiny_config):
+    check_quantizer.cache_clear()
+    settings = RefitSettings(lambdas=(0.01,), latent_components=6)
+    inside, outside = (
+        make()
+        for make in (
+            jax.jit(lambda: start_quantizers(tiny_config, settings, 0.01).latent.levels),
+            lambda: start_quantizers(tiny_config, settings, 0.01).latent.levels,
+        )
+    )
+    np.testing.assert_allclose(inside, outside, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

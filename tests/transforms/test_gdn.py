@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lic_jax.gradients import lower_bound
-from lic_jax.transforms.gdn import GDN, GDN1, InverseGDN, InverseGDN1
+from lic_jax.transforms.gdn import GDN1, InverseGDN1
 
 PEDESTAL = 2.0**-36
 
@@ -37,14 +37,13 @@ def test_inverse_gdn_multiplies_by_beta_plus_gamma_times_magnitudes():
             assert found[batch, position, channel] == pytest.approx(values[channel] * norm, rel=1e-5)
 
 
-@pytest.mark.parametrize(("forward", "inverse", "power"), [(GDN, InverseGDN, 2), (GDN1, InverseGDN1, 1)])
-def test_normalizations_divide_by_the_norm_that_their_inverses_multiply_with(forward, inverse, power):
+def test_gdn1_divides_by_the_norm_that_its_inverse_multiplies_with():
     inputs = random(5, 4)
     parameters = {"params": {"beta_root": 1 + random(4, seed=1) / 4, "gamma_root": np.abs(random(4, 4, seed=2))}}
     beta, gamma = (np.float64(root) ** 2 - PEDESTAL for root in parameters["params"].values())
-    norm = (beta + np.abs(np.float64(inputs)) ** power @ gamma) ** (1 / power)
-    np.testing.assert_allclose(forward().apply(parameters, inputs), inputs / norm, rtol=1e-5)
-    np.testing.assert_allclose(inverse().apply(parameters, inputs), inputs * norm, rtol=1e-5)
+    norm = beta + np.abs(np.float64(inputs)) @ gamma
+    np.testing.assert_allclose(GDN1().apply(parameters, inputs), inputs / norm, rtol=1e-5)
+    np.testing.assert_allclose(InverseGDN1().apply(parameters, inputs), inputs * norm, rtol=1e-5)
 
 
 @settings(max_examples=30)
