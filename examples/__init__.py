@@ -1,1 +1,1 @@
-"""Parts of one's own: each file brings one, registers it, and works with everything else. The tests run them."""
+"""Examples of your own parts: each file makes one part and registers it. The tests train, code and decode with it."""

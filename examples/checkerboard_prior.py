@@ -1,4 +1,4 @@
-"""A prior of one's own, with two stages: half of the latents help to predict the other half.
+"""Your own prior, with two stages: half of the latents help to predict the other half.
 
 The latent's field is a checkerboard. The white squares are coded as a hyperprior has them; then each black one's mean
 is moved by a learned fraction, one a channel, of how much its four white neighbours were above their own means. Coding

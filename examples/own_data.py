@@ -1,4 +1,4 @@
-"""Data of one's own: any iterator of uint8 batches trains and refits. Here it draws shaded discs."""
+"""Your own data: any iterator of uint8 batches trains and refits. Here it draws shaded discs."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A distortion of one's own, in five lines: errors in luma count more than errors in chroma."""
+"""Your own distortion, in five lines: errors in luma count more than errors in chroma."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

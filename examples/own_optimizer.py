@@ -1,4 +1,4 @@
-"""An optimizer and a schedule of one's own: AdamW whose weight decay spares biases, and β that grows like a cosine."""
+"""Your own optimizer and schedule: AdamW whose weight decay spares biases, and β that grows like a cosine."""
 
 import jax
 import optax

@@ -1,4 +1,4 @@
-"""A relaxation of one's own, for both moments that need one.
+"""Your own relaxations: one to train an anchor, one to refit quantizers.
 
 The anchor's: rounding to a random side, in proportion to how near it is (stochastic rounding), with straight-through
 gradients. The refit's: soft decisions whose bits are those of the likelier symbol alone.

@@ -1,4 +1,4 @@
-"""Transforms of one's own, in both forms.
+"""Your own transforms, in both forms.
 
 `two_paths` is a description: layers that exist, put together anew. NumPy decodes it, complexity counts it, the loader
 checks it. `Residue` is a Flax module that no description covers: JAX trains it, codes and decodes with it.

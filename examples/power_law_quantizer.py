@@ -1,4 +1,4 @@
-"""A quantizer of one's own: companded by a power law, so that large values have wider steps.
+"""Your own quantizer: companded by a power law, so that large values have wider steps.
 
 Values are mapped by c(v) = sign(v) · |v|^γ and rounded there, as AAC and MP3 do with γ = ¾. Step and γ are learned: two
 numbers a rate.

@@ -1,4 +1,4 @@
-"""A quantizer of one's own: uniform, with a learned step and soft rounding for its decisions.
+"""Your own quantizer: uniform, with a learned step and soft rounding for its decisions.
 
 Soft rounding (Agustsson & Theis, "Universally Quantized Neural Compression", NeurIPS 2020, section 4.1) is
 s_α(v) = ⌊v⌋ + ½ + tanh(α r)/(2 tanh(α/2)) with r = v − ⌊v⌋ − ½. It is exactly the identity for α → 0, at every

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from experiments.lab.pictures import save_picture
 from lic_jax.codec.codec import Codec
 from lic_jax.config import ModelConfig
-from lic_jax.distortion.base import psnr
+from lic_jax.distortion.base import mse_of_psnr, psnr
 from lic_jax.errors import LicError
 from lic_jax.evaluation.classical import CLASSICAL, measure
 from lic_jax.evaluation.measurement import measure_image
@@ -102,7 +102,7 @@ def real_curve(codec: Codec, photographs: dict[str, RGB], description: str) -> l
     progress = tqdm(photographs.items(), desc=description, unit="image")
     rows = [measure_image(codec, name, image, rates) for name, image in progress]
     bpp, psnr_db = np.array([[(row.bpp, row.psnr_db) for row in image_rows] for image_rows in rows]).transpose(2, 0, 1)
-    mse = 255**2 * 10 ** (-psnr_db / 10)
+    mse = mse_of_psnr(psnr_db)
     means = (term.mean(axis=0).tolist() for term in (bpp, psnr_db, bpp + np.asarray(codec.bundle.lambdas) * mse))
     return [CurvePoint(*point) for point in zip(codec.bundle.lambdas, *means, strict=True)]
 
@@ -130,7 +130,5 @@ def cost_against(points, reference, rd_lambda: float) -> float:
 
     MSE is read off the mean PSNR. Unlike a BD-rate it is defined for curves that have no quality in common.
     """
-    ours, others = (
-        min(p.bpp + rd_lambda * 255**2 * 10 ** (-p.psnr_db / 10) for p in curve) for curve in (points, reference)
-    )
+    ours, others = (min(p.bpp + rd_lambda * mse_of_psnr(p.psnr_db) for p in curve) for curve in (points, reference))
     return 100 * (ours / others - 1)

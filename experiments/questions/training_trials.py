@@ -26,6 +26,7 @@ from experiments.lab.pictures import light_grid, save_picture
 from experiments.lab.provenance import Answer, Output
 from experiments.lab.trials import Images, Trial, judged, load_images, trained
 from lic_jax.config import HYPER_STRIDE, ModelConfig
+from lic_jax.distortion.base import mse_of_psnr
 from lic_jax.errors import LicError, unknown_name
 from lic_jax.evaluation.complexity import complexity, decoding
 from lic_jax.io.tables import read_csv, write_csv
@@ -158,7 +159,7 @@ def rows_of(settings: Settings, trials: dict[str, list[Point]]) -> list[Row]:
         trial = TRIALS[name]
         rd_lambda = trial.settings.rd_lambda
         own = curve[int(np.argmin(np.abs(np.subtract(settings.lambdas, rd_lambda))))]
-        objective = own.bpp + rd_lambda * 255**2 * 10 ** (-own.psnr_db / 10)
+        objective = own.bpp + rd_lambda * mse_of_psnr(own.psnr_db)
         flops = decoding(complexity(trial.settings.model)).flops
         taken, point = own[:3], own[3:]
         rows.append(Row(name, trial.question, *taken, flops, *point, objective, bd_rate_of(curve, first)))

@@ -62,3 +62,8 @@ def psnr(mse: Any) -> Any:
     xp = array_module(mse)
     with np.errstate(divide="ignore"):
         return 10 * xp.log10(PEAK**2 / xp.asarray(mse))
+
+
+def mse_of_psnr(psnr_db: Any) -> Any:
+    """Computes the mean squared error on the 0–255 scale that has this PSNR in dB: the inverse of `psnr`."""
+    return PEAK**2 * 10 ** (-psnr_db / 10)
