@@ -29,7 +29,7 @@ from lic_jax.io.files import check_writable, make_folder, read_bytes, write_byte
 from lic_jax.io.images import image_paths
 from lic_jax.io.tables import write_csv
 
-PLACES = ("out", "folder", "overwrite")
+PLACES = ("out", "folder", "csv", "results", "overwrite")
 """Settings that say where files lie and decide nothing of what they hold."""
 
 
@@ -73,13 +73,21 @@ class Answer:
 
     def write(self, name: str, rows: Sequence[NamedTuple]) -> None:
         """Writes a table and its provenance beside it."""
-        write_csv(self.path(name), rows)
-        text = json.dumps(self._provenance, indent=1, ensure_ascii=False) + "\n"
-        write_bytes(provenance_path(self.path(name)), text.encode())
+        _write(self.path(name), rows, self._provenance)
 
     def __str__(self):
         first, *others = self._paths.values()
         return ", ".join([str(first), *(path.name for path in others)]) + " written"
+
+
+def write_table(path: Path, rows: Sequence[NamedTuple], settings) -> None:
+    """Writes the one table of a tool, and its provenance beside it; a table that is there is replaced."""
+    _write(path, rows, provenance(settings))
+
+
+def _write(path: Path, rows: Sequence[NamedTuple], made_by: dict) -> None:
+    write_csv(path, rows)
+    write_bytes(provenance_path(path), (json.dumps(made_by, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def provenance_path(table: Path) -> Path:

@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import estimated_points
+from experiments.lab.provenance import write_table
 from lic_jax.codec.encoder import pad_to_multiple
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.evaluation.measurement import MEAN
 from lic_jax.io.images import image_paths, read_image
-from lic_jax.io.tables import write_csv
 from lic_jax.training.data import split_held_out
 from lic_jax.training.refit import start_quantizers
 from lic_jax.training.settings import RefitSettings
@@ -72,7 +72,7 @@ def main(settings: Settings) -> None:
         points[path.name] = estimated_points(config, params, quantizers, image, settings.lambdas)
     points[MEAN] = np.mean(list(points.values()), axis=0).tolist()
     rows = [EstimatedRow(image, rate, *point) for image, curve in points.items() for rate, point in enumerate(curve)]
-    write_csv(settings.csv, rows)
+    write_table(settings.csv, rows, settings)
     for rd_lambda, (bpp, psnr_db) in zip(settings.lambdas, points[MEAN], strict=True):
         print(f"λ {rd_lambda:7g}: {bpp:.3f} bpp, {psnr_db:.2f} dB")
     print(f"{settings.csv} written: {len(paths)} photographs")

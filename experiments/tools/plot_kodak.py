@@ -12,10 +12,11 @@ from pathlib import Path
 
 from experiments.lab.command_line import run
 from experiments.lab.curves import CodecPoint, draw_curves, print_bd_rates, reference_curves
+from experiments.lab.provenance import write_table
 from lic_jax.evaluation.measurement import MEAN, MeasuredRow
 from lic_jax.evaluation.rate_distortion import is_monotone
 from lic_jax.io.images import image_paths, read_image
-from lic_jax.io.tables import read_csv, write_csv
+from lic_jax.io.tables import read_csv
 
 MODELS = {"lic_jax": "kodak.csv", "small": "kodak_small.csv"}
 """The tables of the shipped models; the first one's is the curve."""
@@ -47,7 +48,7 @@ def main(settings: Settings) -> None:
     reference = settings.results / "kodak_reference.csv"
     if settings.kodak is not None:
         photographs = {path.name: read_image(path) for path in image_paths(settings.kodak)}
-        write_csv(reference, reference_curves(photographs))
+        write_table(reference, reference_curves(photographs), settings)
     models = {codec: our_points(settings.results / table, codec) for codec, table in MODELS.items()}
     points = [*read_csv(reference, CodecPoint), *itertools.chain.from_iterable(models.values())]
     draw_curves(points, settings.results / "kodak.png", "Kodak: one model, every rate")
