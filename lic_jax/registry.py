@@ -190,4 +190,5 @@ CODERS = Registry(
         "tfc": "lic_jax.entropy.coders.tfc_coder:CODER",
     },
 )
-"""Entropy coders; a stream's header holds the position in this list."""
+"""Entropy coders; a stream's header holds the position in this list. Coders of plug-ins come after these in the order in
+which they are registered, so both sides name the same plug-ins in the same order."""

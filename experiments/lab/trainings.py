@@ -150,7 +150,9 @@ def narrowed(config: ModelConfig, flops: float) -> ModelConfig:
     affordable = bisect.bisect(widths, flops, key=cost)
     if not affordable:
         least = cost(NARROWEST)
-        raise LicError(f"a {config.synthesis} synthesis costs {least:,.0f} FLOPs per pixel or more, not {flops:,.0f}")
+        raise LicError(
+            f"a {config.synthesis} synthesis costs {least:,.0f} FLOPs per pixel or more, not {flops:,.0f}; give more"
+        )
     return with_width(config, widths[affordable - 1])
 
 

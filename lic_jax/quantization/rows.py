@@ -126,7 +126,7 @@ class QuantizerOfRows:
 
     def soft(
         self, values: Float[Array, "*shape"], inverse_temperature: ScalarLike
-    ) -> "tuple[Int[Array, '*shape'], Float[Array, '*shape']]":
+    ) -> tuple[Int[Array, "*shape"], Float[Array, "*shape"]]:
         """Returns the threshold nearest to each value and the upper symbol's weight: (i, p in [0, 1]).
 
         A value is symbol i with weight 1 − p and symbol i + 1 with weight p.

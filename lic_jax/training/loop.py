@@ -116,7 +116,9 @@ def train_anchor(
     step = manager.latest_step() or 0
     params = initialize(settings.model, jax.random.key(settings.seed))
     if step > settings.steps:
-        raise LicError(f"{out} holds a training of {step} steps, more than --steps {settings.steps}; raise --steps")
+        raise LicError(
+            f"{out} holds a training of {step} steps, more than --steps {settings.steps}; raise --steps or give another --out"
+        )
     _check_settings(out / "settings.json", settings)
     if step:
         stage = next(stage for stage in stages if step <= stage.last_step)
