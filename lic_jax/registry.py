@@ -190,5 +190,6 @@ CODERS = Registry(
         "tfc": "lic_jax.entropy.coders.tfc_coder:CODER",
     },
 )
-"""Entropy coders; a stream's header holds the position in this list. Coders of plug-ins come after these in the order in
-which they are registered, so both sides name the same plug-ins in the same order."""
+"""Entropy coders; a stream's header holds the position in this list.
+
+Coders of plug-ins come after these in the order of registration: both sides name the same plug-ins in one order."""

@@ -56,13 +56,13 @@ class FixedPointQuantizer:
         if len(self.spacings) != len(self.thresholds):
             raise LicError(
                 f"a stored quantizer has {len(self.spacings)} spacings for {len(self.thresholds)} thresholds; "
-                "the weights file is damaged, copy it again"
+                "the file is damaged, copy it again"
             )
         if np.sum(np.abs(self.spacings)) + 2 * abs(self.centre) >= LIMIT or np.any(np.abs(self.thresholds) >= LIMIT):
-            raise LicError("a stored quantizer reaches beyond ±2¹¹ steps; the weights file is damaged, copy it again")
+            raise LicError("a stored quantizer reaches beyond ±2¹¹ steps; the file is damaged, copy it again")
         if np.any(self.spacings < 1) or np.any(np.diff(self.thresholds) < 1):
             raise LicError(
-                "a stored quantizer has levels or thresholds out of order; the weights file is damaged, copy it again"
+                "a stored quantizer has levels or thresholds out of order; the file is damaged, copy it again"
             )
         if self.bin_edges not in BIN_EDGES:
             raise unknown_name("kind of bin edges", self.bin_edges, BIN_EDGES)

@@ -36,14 +36,12 @@ class FixedPointRows:
         if self._components % 2 or len(self.dead_zones) != len(self.reconstructions):
             raise LicError(
                 f"a stored quantizer of {self._components} components has {len(self.dead_zones)} dead zones and "
-                f"{len(self.reconstructions)} reconstructions; the weights file is damaged, copy it again"
+                f"{len(self.reconstructions)} reconstructions; the file is damaged, copy it again"
             )
         if any(np.any(values < 0) or np.any(values >= LIMIT // 4) for values in offsets):
-            raise LicError(
-                "a stored quantizer's dead zones are out of bounds; the weights file is damaged, copy it again"
-            )
+            raise LicError("a stored quantizer's dead zones are out of bounds; the file is damaged, copy it again")
         if max(np.abs(self.narrowest.thresholds).max(), np.sum(self.narrowest.spacings)) >= LIMIT // 2:
-            raise LicError("a stored quantizer reaches beyond ±2¹⁰ steps; the weights file is damaged, copy it again")
+            raise LicError("a stored quantizer reaches beyond ±2¹⁰ steps; the file is damaged, copy it again")
 
     @property
     def _components(self) -> int:
