@@ -117,7 +117,8 @@ def train_anchor(
     params = initialize(settings.model, jax.random.key(settings.seed))
     if step > settings.steps:
         raise LicError(
-            f"{out} holds a training of {step} steps, more than --steps {settings.steps}; raise --steps or give another --out"
+            f"{out} holds a training of {step} steps, more than --steps {settings.steps}; "
+            "raise --steps, or give another --out"
         )
     _check_settings(out / "settings.json", settings)
     if step:
