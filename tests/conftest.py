@@ -9,12 +9,15 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+OLDEST = version("jaxlib") == "0.4.34"
+"""Whether this is the lane of the oldest versions (constraints-oldest.txt)."""
+
 # Tests compile much and compute little: LLVM's optimizations cost minutes here and gain nothing, and a program that one
 # test compiled serves the next, in other processes, too.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib") != "0.4.34" else ""),
+    + ("" if OLDEST else " --xla_cpu_use_fusion_emitters=false"),
 )
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
@@ -32,8 +35,10 @@ from PIL import Image
 
 # Every call checks its arrays against the signature (tests/typechecks.py). Where a signature says JAX's array, whatever
 # JAX takes for one is as good.
-jaxtyping.Array = jax.typing.ArrayLike
-install_import_hook("lic_jax", "typechecks.check")
+# The oldest lane goes without: its jaxtyping would check a pytree's placeholders, too.
+if not OLDEST:
+    jaxtyping.Array = jax.typing.ArrayLike
+    install_import_hook("lic_jax", "typechecks.check")
 
 from lic_jax.config import ModelConfig
 
