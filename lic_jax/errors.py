@@ -4,9 +4,22 @@ Every message is one line that names the thing, its value and the remedy. The co
 exits with code 2. Any other exception is a bug of lic and keeps its traceback.
 """
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class LicError(Exception):
     """A file, name or number from the user cannot be used; the message names it and says what to do."""
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts a file's name before the errors that a block raises."""
+    try:
+        yield
+    except LicError as error:
+        raise LicError(f"{path}: {error}") from error
 
 
 class LicWarning(UserWarning):

@@ -193,3 +193,6 @@ CODERS = Registry(
 """Entropy coders; a stream's header holds the position in this list.
 
 Coders of plug-ins come after these in the order of registration: both sides name the same plug-ins in one order."""
+
+DEFAULT_CODER = next(iter(CODERS))
+"""The coder of streams that ask for no other."""

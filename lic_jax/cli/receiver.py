@@ -4,13 +4,11 @@ argparse parses them. They import at most NumPy, constriction and Pillow; the co
 """
 
 import argparse
-import contextlib
 import importlib.util
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-from lic_jax.errors import LicError
+from lic_jax.errors import naming
 from lic_jax.registry import CODERS
 
 
@@ -22,7 +20,7 @@ def decompress(stream: Path, image: Path, model: str | None = None) -> None:
     check_image_path(image)
     data = read_bytes(stream)
     decoder = _decoder(model or _model_of(stream, data))
-    with _naming(stream):
+    with naming(stream):
         pixels = decoder.decompress(data)
     write_image(image, pixels)
 
@@ -32,7 +30,7 @@ def _model_of(stream: Path, data: bytes) -> str:
     from lic_jax.io import container
     from lic_jax.zoo import shipped
 
-    with _naming(stream):
+    with naming(stream):
         return shipped.name_of(container.unpack(data).fingerprint) or shipped.DEFAULT
 
 
@@ -49,15 +47,6 @@ def _decoder(model: str):
     return load(model)
 
 
-@contextlib.contextmanager
-def _naming(stream: Path) -> Iterator[None]:
-    """Puts the stream's file name before its errors."""
-    try:
-        yield
-    except LicError as error:
-        raise LicError(f"{stream}: {error}") from error
-
-
 def info(stream: Path, as_json: bool = False) -> None:
     """Show a stream's size, rate, model and segments, without decoding it."""
     from lic_jax.io import container
@@ -66,7 +55,7 @@ def info(stream: Path, as_json: bool = False) -> None:
     from lic_jax.zoo import shipped
 
     data = read_bytes(stream)
-    with _naming(stream):
+    with naming(stream):
         held = container.unpack(data)
     facts = {
         "file": str(stream),
@@ -103,7 +92,7 @@ def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = No
 
     data = read_bytes(stream)
     decoder = SymbolDecoder(load_receiver(shipped.path_of(model or _model_of(stream, data))))
-    with _naming(stream):
+    with naming(stream):
         other = decoder.transcode(data, coder)
     write_bytes(transcoded, other)
     print(f"{transcoded}: {len(other):,} bytes, coder {coder}; {stream}: {len(data):,} bytes")

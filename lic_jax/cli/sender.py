@@ -19,10 +19,9 @@ import tyro
 
 from lic_jax.cli import receiver
 from lic_jax.encoding.method import SearchSettings
-from lic_jax.entropy.coders import coding
 from lic_jax.errors import LicError
 from lic_jax.extras import quiet_tensorflow
-from lic_jax.registry import CODERS, SEARCHES
+from lic_jax.registry import CODERS, DEFAULT_CODER, SEARCHES
 from lic_jax.training.settings import AnchorSettings, RefitSettings
 from lic_jax.zoo import shipped
 
@@ -75,7 +74,7 @@ def compress(
     model: Model = shipped.DEFAULT,
     coder: Annotated[
         str, tyro.conf.arg(metavar="|".join(CODERS), help="tfc needs the extra of that name")
-    ] = coding.DEFAULT,
+    ] = DEFAULT_CODER,
 ) -> None:
     """Compress an image to a stream."""
     from lic_jax.codec.codec import load

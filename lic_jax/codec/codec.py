@@ -18,9 +18,9 @@ from lic_jax.distortion.base import psnr as psnr_of
 from lic_jax.encoding import rate_control
 from lic_jax.encoding.method import Report, SearchSettings
 from lic_jax.entropy.coders import coding
-from lic_jax.entropy.coders.coding import DEFAULT
 from lic_jax.errors import LicWarning
 from lic_jax.io import container
+from lic_jax.registry import DEFAULT_CODER
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle, load_bundle
 
@@ -57,7 +57,7 @@ class Codec:
         on_progress: Report | None = None,
         distortion: str | Distortion | None = None,
         rd_lambda: float | None = None,
-        coder: str = DEFAULT,
+        coder: str = DEFAULT_CODER,
     ) -> bytes:
         """Compresses an image to a stream: at a rate, or at the rate that gives a wanted size or quality.
 
@@ -166,7 +166,7 @@ class Codec:
         on_progress: Report | None = None,
         distortion: str | Distortion | None = None,
         rd_lambda: float | None = None,
-        coder: str = DEFAULT,
+        coder: str = DEFAULT_CODER,
     ) -> list[bytes]:
         """Compresses images of any sizes to streams; images of about the same size go through the device together.
 
@@ -196,7 +196,7 @@ class Codec:
         """
         return self.encoder.analyse([image])[0]
 
-    def code(self, analysed: Analysed, rate: float | None = None, coder: str = DEFAULT) -> bytes:
+    def code(self, analysed: Analysed, rate: float | None = None, coder: str = DEFAULT_CODER) -> bytes:
         """Quantizes and codes an analysed image at a rate, the middle one by default."""
         return self.encoder.code([analysed], self._rate_units(rate), coder)[0]
 

@@ -10,10 +10,10 @@ from lic_jax.codec.programs import Programs
 from lic_jax.codec.symbols import SymbolCoding
 from lic_jax.config import HYPER_STRIDE
 from lic_jax.encoding.choice import Choice, Symbols
-from lic_jax.entropy.coders.coding import DEFAULT
 from lic_jax.entropy.priors.base import Mask
 from lic_jax.errors import LicError
 from lic_jax.io import container
+from lic_jax.registry import DEFAULT_CODER
 
 
 class Analysed(NamedTuple):
@@ -86,12 +86,12 @@ class Encoder:
                     latents[position] = np.where(own, values, latents[position])
         return choices
 
-    def code(self, batch: Sequence[Analysed], rate_units: int, coder: str = DEFAULT) -> list[bytes]:
+    def code(self, batch: Sequence[Analysed], rate_units: int, coder: str = DEFAULT_CODER) -> list[bytes]:
         """Codes analysed images at a rate into streams."""
         choices = self.choose(batch, rate_units)
         return [self.pack(*pair, rate_units, coder) for pair in zip(batch, choices, strict=True)]
 
-    def pack(self, analysed: Analysed, choice: Choice, rate_units: int, coder: str = DEFAULT) -> bytes:
+    def pack(self, analysed: Analysed, choice: Choice, rate_units: int, coder: str = DEFAULT_CODER) -> bytes:
         """Codes an image's symbols at a rate into a stream."""
         symbols, hyper_symbols, index = map(np.asarray, (*choice.symbols, choice.index))
         size = analysed.height, analysed.width

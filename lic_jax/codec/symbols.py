@@ -6,10 +6,11 @@ import numpy as np
 
 from lic_jax.arrays import Float, Int, Integer
 from lic_jax.config import HYPER_STRIDE
-from lic_jax.entropy.coders.coding import DEFAULT, SegmentReader, decode, encode, encode_parts
+from lic_jax.entropy.coders.coding import SegmentReader, decode, encode, encode_parts
 from lic_jax.entropy.priors.base import CodingTables, Mask, prior_of
 from lic_jax.errors import LicError
 from lic_jax.io import container
+from lic_jax.registry import DEFAULT_CODER
 from lic_jax.zoo import shipped
 from lic_jax.zoo.bundle import Bundle
 
@@ -53,7 +54,7 @@ class SymbolCoding:
         hyper_symbols: Int[np.ndarray, "1 hyper_h hyper_w hyper"],
         symbols: Int[np.ndarray, "1 h w latent"],
         index: Integer[np.ndarray, "1 h w latent"],
-        coder: str = DEFAULT,
+        coder: str = DEFAULT_CODER,
     ) -> bytes:
         """Codes symbols into a stream.
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PEAK = 255.0
-"""The largest sample value; distortions are on the scale from 0 to it."""
+"""The largest sample value. Errors are measured on the scale from 0 to 255."""
 
 Distortion = Callable[[Any, Any], Any]
 """(image, reference), both [batch, height, width, 3] in the network's domain → a number for each image, 0 for equal
-images; differentiable. It weighs λ against bits: bpp + λ · distortion."""
+images; differentiable. λ weighs it against the rate: bpp + λ · distortion."""
 
 
 class RateDistortion(NamedTuple):
@@ -25,8 +25,8 @@ class RateDistortion(NamedTuple):
       objective: bpp + λ · distortion.
       bpp: bits per pixel, hyper latent included.
       hyper_bpp: bits per pixel of the hyper latent.
-      distortion: the distortion that λ weighs.
-      mse: mean squared error on the 0–255 scale, whatever the distortion.
+      distortion: the distortion, which λ multiplies.
+      mse: mean squared error on the 0–255 scale, also where another distortion is minimized.
     """
 
     objective: Any

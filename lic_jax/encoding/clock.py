@@ -15,7 +15,7 @@ _STEPS_TO_FINISH = 8
 
 
 class Clock:
-    """Tells a search how far it is and when it must stop. The remaining batches share the remaining time equally."""
+    """Tells a search its progress and when it must stop. The remaining batches share the remaining time equally."""
 
     def __init__(self, settings: SearchSettings, batches: int):
         self._steps, self._batches, self._report = settings.iterations, batches, settings.report
@@ -37,7 +37,7 @@ class Clock:
         self.step += 1
 
     def turns(self) -> Iterator[None]:
-        """Yields once a step until the search is over; a step counts as done when the next one is requested."""
+        """Yields once for each step until the search is over. A step counts as done when the next one is requested."""
         while not self.is_over:
             yield
             self.tick()
@@ -71,7 +71,7 @@ class Clock:
         return (self._deadline - self._started) / (self._batches - self._batch)
 
     def report(self, cost: RateDistortion) -> None:
-        """Reports the progress and the best cost so far; a report that answers True stops the search."""
+        """Reports the progress and the best cost so far; a report that returns True stops the search."""
         if self._report is None:
             return
         objective, bpp, mse = (float(jnp.mean(term)) for term in (cost.objective, cost.bpp, cost.mse))

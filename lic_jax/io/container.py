@@ -8,7 +8,7 @@ import struct
 import zlib
 
 from lic_jax.errors import LicError
-from lic_jax.registry import CODERS
+from lic_jax.registry import CODERS, DEFAULT_CODER
 
 MAGIC = b"LIC"
 VERSION = 1
@@ -37,7 +37,7 @@ class Stream:
     rate_units: int
     hyper_latent: bytes
     latent: bytes
-    coder: str = next(iter(CODERS))
+    coder: str = DEFAULT_CODER
 
 
 def check_size(height: int, width: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from lic_jax.arrays import RGB
-from lic_jax.errors import LicError
+from lic_jax.errors import LicError, naming
 from lic_jax.io.container import check_size
 from lic_jax.io.files import read_bytes, replacing
 
@@ -47,20 +47,14 @@ def read_image(path: Path) -> RGB:
     data = read_bytes(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_size(image, path)
+            with naming(path):
+                check_size(image.height, image.width)
             _refuse_what_would_be_lost(image, path)
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except LicError:
         raise
     except Exception as error:  # Pillow's formats raise many kinds of errors for damaged files
         raise LicError(f"{path} is not a readable image; give a PNG, JPEG, WebP, TIFF, BMP or PPM") from error
-
-
-def _check_size(image: Image.Image, path: Path) -> None:
-    try:
-        check_size(image.height, image.width)
-    except LicError as error:
-        raise LicError(f"{path}: {error}") from error
 
 
 def _refuse_what_would_be_lost(image: ImageFile.ImageFile, path: Path) -> None:

@@ -18,11 +18,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
 from lic_jax.quantization.counting import count_below
 
 CLIP = 1e-5
-"""How close atanh's arguments come to 0 and 1."""
+"""The arguments of atanh stay at least this far from 0 and from 1."""
 
 
 def level_below(levels: Float[Array, " levels"], values: Float[Array | np.ndarray, "*shape"]) -> Int[Array, "*shape"]:
-    """Returns k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; for values beyond all levels, the outermost pair's k."""
+    """Returns k in [0, T − 1] with c_k ≤ v ≤ c_{k+1}; for values beyond all levels, k of the outermost pair."""
     return count_below(levels[1:-1], values)
 
 
@@ -44,7 +44,7 @@ def upper_weight(
     """Computes the Gumbel-softmax weight in [0, 1] of the upper level.
 
     Args:
-      noise: standard logistic.
+      noise: samples of the standard logistic distribution.
       position: p in (0, 1).
       temperature: τ > 0.
     """

@@ -77,8 +77,11 @@ def load_folder(folder: Path, held_out: float, smallest_side: int) -> tuple[Phot
     try:
         validation = load_photographs(held_out_paths, smallest_side)
         skipped += validation.skipped
-    except LicError:
-        tqdm.write("the folder holds too few photographs to hold one out; validating on those to train on")
+    except LicError as error:
+        reason = f"no held-out photograph can be used ({error})"
+        if not held_out_paths:
+            reason = "the folder holds too few photographs to hold one out"
+        tqdm.write(f"{reason}; validating on those to train on")
         validation = training
     for name, reason in skipped:
         tqdm.write(f"skipped {name}: {reason}")

@@ -1,6 +1,7 @@
 """An optax optimizer on a pytree of any kind.
 
-Optax takes every pytree, but annotates trees as arrays in sequences and mappings; that is seen to here, and only here.
+Optax takes every pytree, but annotates trees as arrays in sequences and mappings. These
+two functions hide that from type checkers.
 """
 
 from typing import Any, TypeVar

@@ -11,9 +11,7 @@ from lic_jax.arrays import Int, Integer
 from lic_jax.entropy.coders.base import Part
 from lic_jax.entropy.tables import TOTAL
 from lic_jax.errors import LicError
-from lic_jax.registry import CODERS
-
-DEFAULT = next(iter(CODERS))
+from lic_jax.registry import CODERS, DEFAULT_CODER
 
 _SLACK_BITS = 64
 """A code may be shorter than the information of its symbols by its coder's state, but not by more."""
@@ -32,7 +30,7 @@ def encode(
     symbols: Integer[np.ndarray, " n"],
     table_index: Integer[np.ndarray, " n"],
     tables: Int[np.ndarray, "tables symbols"],
-    coder: str = DEFAULT,
+    coder: str = DEFAULT_CODER,
 ) -> bytes:
     """Codes n symbols, each with the table of its index, into bytes; no symbols give no bytes.
 
@@ -48,7 +46,7 @@ def encode(
     return encode_parts([(symbols, table_index)], tables, coder)
 
 
-def encode_parts(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT) -> bytes:
+def encode_parts(parts: Sequence[Part], tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT_CODER) -> bytes:
     """Codes the symbols of a prior's stages, one stage after the other; `SegmentReader` reads them.
 
     Raises:
@@ -62,7 +60,7 @@ def decode(
     data: bytes,
     table_index: Integer[np.ndarray, " n"],
     tables: Int[np.ndarray, "tables symbols"],
-    coder: str = DEFAULT,
+    coder: str = DEFAULT_CODER,
 ) -> Int[np.ndarray, " n"]:
     """Inverts `encode`: returns int16 symbols in their original order.
 
@@ -82,7 +80,7 @@ class SegmentReader:
       LicError: no such coder, or it is not installed.
     """
 
-    def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT):
+    def __init__(self, data: bytes, tables: Int[np.ndarray, "tables symbols"], coder: str = DEFAULT_CODER):
         self._data, self._tables, self._coder = data, tables, CODERS[coder]
         self._reader, self._least, self._count = None, None, 0
         self._bits = 0.0
