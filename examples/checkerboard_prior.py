@@ -45,7 +45,16 @@ class Checkerboard:
 
     def __init__(self, config: ModelConfig):
         self.config, self._hyperprior = config, Hyperprior(config)
-        for name in ("hyper_encode", "hyper_mass", "latent_mass", "coding_tables", "check_receiver"):
+        for name in (
+            "hyper_encode",
+            "hyper_mass",
+            "latent_mass",
+            "coding_tables",
+            "check_receiver",
+            "start_at",
+            "to_exact",
+            "to_float",
+        ):
             setattr(self, name, getattr(self._hyperprior, name))
         self.table_count, self.is_exact = self._hyperprior.table_count, self._hyperprior.is_exact
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
-    from jaxtyping import Float, Int, Integer, UInt8
+    from jaxtyping import Bool, Float, Int, Integer, UInt8
 
     RGB = UInt8[np.ndarray, "height width 3"]
 else:
@@ -19,5 +19,5 @@ else:
         def __class_getitem__(cls, _):
             return np.ndarray
 
-    Float = Int = Integer = UInt8 = _Array
+    Bool = Float = Int = Integer = UInt8 = _Array
     RGB = np.ndarray

@@ -54,7 +54,11 @@ class CodecModel(nn.Module):
     ) -> tuple[Float[Array, "batch h w latent"], Float[Array, "batch hyper_h hyper_w hyper"]]:
         """Computes latent y and hyper latent z, not quantized, from an image in the network's domain."""
         latent = self.analysis(image)
-        return latent, self.prior.hyper_encode(self, latent)
+        return latent, self.hyper_encode(latent)
+
+    def hyper_encode(self, latent: Float[Array, "batch h w latent"]) -> Float[Array, "batch hyper_h hyper_w hyper"]:
+        """Computes z, not quantized, from y."""
+        return self.prior.hyper_encode(self, latent)
 
     def predict(
         self, hyper_latent: Float[Array, "batch hyper_h hyper_w hyper"], decide: Decide

@@ -94,6 +94,7 @@ ANALYSES = Registry(
         "elic": "lic_jax.transforms.analyses:elic",
         "gdn": "lic_jax.transforms.analyses:gdn",
         "linear": "lic_jax.transforms.analyses:linear",
+        "residual": "lic_jax.transforms.analyses:residual",
     },
 )
 """ModelConfig → the layers of an analysis, or a Flax module: image → latent."""
@@ -106,6 +107,7 @@ SYNTHESES = Registry(
         "gdn": "lic_jax.transforms.syntheses:gdn",
         "jpeg_like": "lic_jax.transforms.syntheses:jpeg_like",
         "two_layer": "lic_jax.transforms.syntheses:two_layer",
+        "two_layer_gain": "lic_jax.transforms.syntheses:two_layer_gain",
         "two_layer_residual": "lic_jax.transforms.syntheses:two_layer_residual",
     },
 )
@@ -123,6 +125,7 @@ HYPER_SYNTHESES = Registry(
 PRIORS = Registry(
     "prior",
     {
+        "context": "lic_jax.entropy.priors.context:Context",
         "factorized": "lic_jax.entropy.priors.factorized:Factorized",
         "hyperprior": "lic_jax.entropy.priors.hyperprior:Hyperprior",
     },

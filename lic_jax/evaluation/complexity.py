@@ -9,7 +9,11 @@ import math
 from fractions import Fraction
 
 from lic_jax.config import HYPER_STRIDE, LATENT_STRIDE, ModelConfig
-from lic_jax.transforms.description import Layers, Norm, TransposedConv, Use, uses
+from lic_jax.entropy.priors import context_exact
+from lic_jax.entropy.priors.context import WIDTH, Context
+from lic_jax.entropy.priors.context_plan import steps
+from lic_jax.registry import PRIORS
+from lic_jax.transforms.description import Gain, Layers, Norm, TransposedConv, Use, uses
 from lic_jax.transforms.hyper_transforms import standard_analysis
 
 
@@ -46,7 +50,7 @@ def layer_cost(use: Use, input_positions: Fraction) -> Cost:
     """
     before, after = (float(input_positions * scale**2) for scale in (use.in_scale, use.out_scale))
     parameters = sum(math.prod(shape) for shape in use.parameter_shapes.values())
-    if isinstance(use.layer, Norm):
+    if isinstance(use.layer, Norm | Gain):
         operations = after * (use.in_channels**2 + use.in_channels)
         return Cost(parameters, operations, operations)
     weights = use.layer.kernel_size**2 * use.in_channels * use.out_channels
@@ -67,16 +71,29 @@ def complexity(config: ModelConfig) -> dict[str, Cost]:
         parts["hyper_analysis"] = (standard_analysis(config), channels, latents)
         parts["hyper_synthesis"] = (config.hyper_synthesis_layers, config.hyper_channels, hyper_latents)
     parts["synthesis"] = (config.synthesis_layers, config.latent_channels, latents)
-    return {
+    costs = {
         part: sum((layer_cost(use, positions) for use in uses(layers, channels)), start=NOTHING)
         for part, (layers, channels, positions) in parts.items()
         if isinstance(layers, tuple)
     }
+    if PRIORS[config.prior] is Context:
+        costs["context"] = _context_cost(config)
+    return costs
+
+
+def _context_cost(config: ModelConfig) -> Cost:
+    """Computes the cost of the context prior's networks, each at the positions that it codes."""
+    shares = {step.name: step.share / LATENT_STRIDE**2 for step in steps(config.latent_channels)}
+    cost = NOTHING
+    for name, shape in context_exact.shapes(config, WIDTH).items():
+        share, count = shares[name.split("/")[1]], math.prod(shape)
+        cost += Cost(count, share * count if len(shape) > 1 else 0, share * count)
+    return cost
 
 
 def decoding(costs: dict[str, Cost]) -> Cost:
-    """Sums the cost of decoding: synthesis and, if the model has one, hyper synthesis."""
-    return sum((cost for part, cost in costs.items() if "synthesis" in part), start=NOTHING)
+    """Sums the cost of decoding: synthesis and, if the model has them, hyper synthesis and context."""
+    return sum((cost for part, cost in costs.items() if part == "context" or "synthesis" in part), start=NOTHING)
 
 
 def with_sums(costs: dict[str, Cost]) -> dict[str, Cost]:

@@ -2,6 +2,7 @@
 
 - `settings`: describes a training and a refit as data
 - `data`: makes batches of random crops from a folder of photographs
+- `latents`: keeps the latents of a frozen analysis in memory, for training a prior
 - `klt`: initializes an anchor's transforms to the best linear ones
 - `anchor_objective`: computes what an anchor minimizes
 - `anchor`: takes an anchor's training step, in stages

@@ -1,8 +1,9 @@
 """The training of an anchor as pure functions: its stages, and a step as a function of settings and state.
 
-First the prior alone learns, which is cheap, on the frozen codec that the training begins from: the linear KLT or
-another anchor. Then everything learns. The learning rate warms up, stays, and falls linearly over the last part
-("warm-up, stable, decay"). So a training can be prolonged from any checkpoint before the fall.
+First the prior alone learns, on latents of the frozen codec that the training begins from: the linear KLT or another
+anchor. They are kept in memory, so this is fast. Then everything learns. The learning rate warms up, stays, and falls
+linearly over the last part ("warm-up, stable, decay"). So a training can be prolonged from any checkpoint before the
+fall.
 """
 
 import dataclasses
@@ -18,16 +19,15 @@ from jaxtyping import Array, Int
 
 from lic_jax.config import ModelConfig
 from lic_jax.distortion.base import Distortion, RateDistortion
-from lic_jax.entropy.priors.integers import from_integers
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 from lic_jax.quantization.noise import NOISE
 from lic_jax.quantization.relaxation import StandIn
 from lic_jax.registry import DISTORTIONS, STAND_INS
-from lic_jax.training.anchor_objective import anchor_objective
+from lic_jax.training.anchor_objective import anchor_objective, prior_objective
 from lic_jax.training.optimization import updated
 from lic_jax.training.settings import AnchorSettings
-from lic_jax.transforms.description import is_shallow
 from lic_jax.zoo.weights import flatten, load_weights
 
 
@@ -58,7 +58,7 @@ MakeOptimizer = Callable[[AnchorSettings, int], optax.GradientTransformation]
 def default_optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTransformation:
     """Makes Adam with clipped gradients; the learning rate warms up, stays, and falls linearly over the last part.
 
-    Linear transforms and shallow syntheses, whose weights are small, learn at a tenth.
+    Linear transforms, whose weights are small, learn at a tenth.
     """
     warm_up = min(200, steps // 10)
     decay = int(steps * settings.decay_fraction)
@@ -71,13 +71,8 @@ def default_optimizer(settings: AnchorSettings, steps: int) -> optax.GradientTra
         [warm_up, steps - decay],
     )
 
-    shallow = is_shallow(settings.model.synthesis_layers)
-
     def pace(params):
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: "slow" if (shallow and path[0].key == "synthesis") or path[1].key == "linear" else "normal",
-            params,
-        )
+        return jax.tree_util.tree_map_with_path(lambda path, _: "slow" if path[1].key == "linear" else "normal", params)
 
     return optax.chain(
         optax.clip_by_global_norm(1.0),
@@ -94,8 +89,9 @@ def training_stages(settings: AnchorSettings, make_optimizer: MakeOptimizer = de
     frozen = whole if settings.start else CodecModel(dataclasses.replace(settings.model, analysis="linear"))
     first, last = settings.hyperprior_steps, settings.steps
     parts = whole.prior.parts
+    of_prior = dataclasses.replace(settings, learning_rate=settings.prior_learning_rate)
     return (
-        Stage(settings.model.prior, frozen, 0, first, parts, make_optimizer(settings, first)),
+        Stage(settings.model.prior, frozen, 0, first, parts, make_optimizer(of_prior, first)),
         Stage(
             "everything", whole, first, last, ("analysis", *parts, "synthesis"), make_optimizer(settings, last - first)
         ),
@@ -121,29 +117,35 @@ def training_step(
     settings: AnchorSettings,
     stage: Stage,
     state: TrainingState,
-    pixels: Array,
+    batch: Array,
     relaxation: StandIn | None = None,
     distortion: Distortion | None = None,
 ) -> tuple[TrainingState, RateDistortion]:
-    """Takes one step: a pure function of the state and a batch of uint8 crops.
+    """Takes one step: a pure function of the state and a batch of uint8 crops, or of latents for the prior alone.
 
     Args:
       settings, stage: the training's settings and its present stage.
       state: the state before this step.
-      pixels: uint8 [batch, height, width, 3], sides a multiple of 64.
+      batch: uint8 crops [batch, height, width, 3], sides a multiple of 64; or, in a stage of the prior alone, float32
+        latents [batch, h, w, C] of crops, whose analysis is frozen.
       relaxation, distortion: replace those that the settings name.
     """
     key = jax.random.fold_in(jax.random.key(settings.seed, impl=NOISE), state.step)
 
     def objective(trainable):
+        params = {**state.params, **trainable}
+        stand_in = relaxation or STAND_INS[settings.relaxation]
+        if batch.dtype != jnp.uint8:
+            result = prior_objective(stage.model, params, batch, key, settings.step_range, stand_in)
+            return result.objective, result
         result = anchor_objective(
             stage.model,
-            {**state.params, **trainable},
-            pixels,
+            params,
+            batch,
             key,
             settings.rd_lambda,
             settings.step_range,
-            relaxation or STAND_INS[settings.relaxation],
+            stand_in,
             distortion=distortion or DISTORTIONS[settings.distortion],
         )
         return result.objective, result
@@ -168,9 +170,9 @@ def started_from(params: dict, path: Path) -> dict:
     """
     tree, metadata = load_weights(path)
     anchor = tree.get("params", tree)
-    if "input_scale" in anchor.get("hyper_synthesis", {}):
-        floats = from_integers(anchor["hyper_synthesis"], ModelConfig.from_json(metadata["config"]))
-        anchor = {**anchor, "hyper_synthesis": floats}
+    config = ModelConfig.from_json(metadata["config"])
+    if config.hyper_arithmetic == "integer":
+        anchor = prior_of(config).to_float(anchor)
     shapes = lambda part: {name: leaf.shape for name, leaf in flatten(part).items()}
     fits = {
         part: isinstance(anchor.get(part), dict) and shapes(anchor[part]) == shapes(params[part]) for part in params

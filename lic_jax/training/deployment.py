@@ -10,7 +10,6 @@ from jaxtyping import UInt8
 from lic_jax.config import ModelConfig
 from lic_jax.distortion.base import psnr
 from lic_jax.entropy.priors.base import prior_of
-from lic_jax.entropy.priors.integers import to_integers
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
 from lic_jax.quantization import staircase
@@ -44,12 +43,11 @@ def in_fixed_point(quantizers: Quantizers) -> tuple[tuple[IntegerQuantizer, ...]
 def in_integers(
     config: ModelConfig, params: dict, crops: UInt8[np.ndarray, "count height width 3"], batch_size: int = 8
 ) -> tuple[ModelConfig, dict]:
-    """Converts an anchor's hyper synthesis to exact integers, calibrated on crops: (configuration, parameters)."""
+    """Converts an anchor to that of an exact receiver, calibrated on crops: (configuration, parameters)."""
     model = CodecModel(config)
     batches = np.array_split(crops, -(-len(crops) // batch_size))
     hyper_latents = np.concatenate([np.rint(np.asarray(encode(model, params, batch)[2])) for batch in batches])
-    config, integers = to_integers(params["hyper_synthesis"], config, hyper_latents)
-    return config, {**params, "hyper_synthesis": integers}
+    return model.prior.to_exact(params, hyper_latents)
 
 
 def refit_anchor(

@@ -12,16 +12,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from lic_jax.config import LATENT_STRIDE, ModelConfig
-from lic_jax.entropy.priors.density import FactorizedDensity
-from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
+from lic_jax.entropy.priors.base import prior_of
 from lic_jax.errors import LicError
 from lic_jax.transforms.description import PEDESTAL, is_shallow, kernel_sizes
 from lic_jax.transforms.phases import first_tap
 
 PATCH = LATENT_STRIDE
-
-_NARROWEST = 0.11
-"""The smallest spread that a factorized density starts with, in quantization steps: the scale table's smallest."""
 
 
 def optimal_step(rd_lambda: float) -> float:
@@ -122,12 +118,7 @@ def prior_start(params: dict, config: ModelConfig, photographs: list, rd_lambda:
 
 def _prior_start(params: dict, config: ModelConfig, spread: np.ndarray) -> dict:
     """Returns a copy whose prior expects latents of this spread."""
-    params = {part: _copy(tree) for part, tree in params.items()}
-    if config.has_hyper_latent:
-        _start_scales(params["hyper_synthesis"], config, spread)
-    else:
-        _start_densities(params["latent_prior"], spread)
-    return params
+    return prior_of(config).start_at({part: _copy(tree) for part, tree in params.items()}, spread)
 
 
 def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) -> None:
@@ -140,32 +131,11 @@ def _start_synthesis(synthesis: dict, config: ModelConfig, basis: np.ndarray) ->
         )
     first, last = _two_layer_kernels(basis, synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"])
     synthesis["layer_0"]["kernel"], synthesis["layer_1"]["kernel"] = first, last
-    synthesis["inverse_gdn"]["gamma_root"] = np.full_like(synthesis["inverse_gdn"]["gamma_root"], PEDESTAL**0.5)
+    if "inverse_gdn" in synthesis:
+        root = synthesis["inverse_gdn"]["gamma_root"]
+        synthesis["inverse_gdn"]["gamma_root"] = np.full_like(root, PEDESTAL**0.5)
     if "residual" in synthesis:
         synthesis["residual"]["kernel"] = np.zeros_like(synthesis["residual"]["kernel"])
-
-
-def _start_scales(hyper_synthesis: dict, config: ModelConfig, spread: np.ndarray) -> None:
-    predicted = hyper_synthesis[max(hyper_synthesis)]
-    bias = np.zeros_like(predicted["bias"])
-    if config.scale_output == "log_scale":
-        bias[config.latent_channels :] = np.log(spread)
-    else:
-        index = (np.log(spread) - math.log(SCALE_MIN)) / LOG_SCALE_STEP
-        bias[config.latent_channels :] = np.log(np.clip(index, 1, SCALE_COUNT - 1))
-    predicted["bias"] = bias
-    predicted["kernel"] = 0.1 * predicted["kernel"]
-
-
-def _start_densities(prior: dict, spread: np.ndarray) -> None:
-    """Stretches each channel's density to its spread.
-
-    The densities start as logistic ones, F(v) = sigmoid(v/s), with s the prior's initial scale; their standard
-    deviation is s √(π²/3). The first layer's weights are the softplus of the stored values.
-    """
-    stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
-    weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]
-    prior["matrix_0"] = (weights + np.log(-np.expm1(-weights))).astype(np.float32)
 
 
 def _copy(tree):

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -16,14 +16,14 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from lic_jax.config import ModelConfig
+from lic_jax.config import LATENT_STRIDE, ModelConfig
 from lic_jax.distortion.base import Distortion, RateDistortion, psnr
 from lic_jax.errors import LicError
 from lic_jax.io.files import make_folder, read_bytes, write_bytes
 from lic_jax.io.tables import read_csv, write_csv
 from lic_jax.model import initialize
 from lic_jax.quantization.relaxation import StandIn
-from lic_jax.training import checkpoint, data
+from lic_jax.training import checkpoint, data, latents
 from lic_jax.training.anchor import (
     MakeOptimizer,
     Stage,
@@ -62,7 +62,7 @@ class Data(NamedTuple):
       batches: a step → the batches from that step on, uint8 [batch, height, width, 3] with sides a multiple of 64. If
         this depends on the step alone, a resumed training sees the same batches as one without a break.
       held_out: crops to validate on, uint8 [count, height, width, 3].
-      photographs: images of any sizes, for the KLT start.
+      photographs: images of any sizes, for the KLT start and the latents that the prior learns on first.
     """
 
     batches: Callable[[int], Iterable[np.ndarray]]
@@ -137,18 +137,27 @@ def train_anchor(
 
     loss = {"relaxation": relaxation, "distortion": distortion}
     log = TrainingLog(out / "log.csv", step, _name_of(distortion, settings.distortion))
-    batches = iter(seen.batches(step))
     progress = tqdm(total=settings.steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
     for stage in stages:
-        if int(state.step) > stage.last_step:
+        step = int(state.step)
+        if step >= stage.last_step:
             continue
-        if int(state.step) == stage.first_step:
+        if step == stage.first_step:
             state = begin_stage(stage, state.params)
+        trains_transforms = "analysis" in stage.trainable
+        batches = iter(seen.batches(step)) if trains_transforms else _latents(settings, stage, state, seen.photographs)
         state = _run_stage(settings, stage, state, batches, seen.held_out, loss, keep, log, progress)
     save_weights(out / "anchor.safetensors", state.params, anchor_metadata(settings.model, settings.rd_lambda))
     progress.close()
     manager.close()
     return state.params
+
+
+def _latents(settings: AnchorSettings, stage: Stage, state: TrainingState, photographs: Sequence) -> Iterator:
+    """Returns batches of latents by the stage's frozen analysis, from the state's step on."""
+    found = latents.latents_of(stage.model, state.params, photographs, settings.crop_size, settings.seed)
+    side, batch_size = settings.crop_size // LATENT_STRIDE, settings.prior_batch_size
+    return latents.latent_batches(found, side, batch_size, settings.seed, start=int(state.step))
 
 
 def _name_of(function: Callable | None, name: str) -> str:
@@ -158,8 +167,8 @@ def _name_of(function: Callable | None, name: str) -> str:
 def _run_stage(settings, stage: Stage, state, batches, held_out, loss, keep, log, progress) -> TrainingState:
     recent = []
     remaining = stage.last_step - int(state.step)
-    for pixels in itertools.islice(batches, remaining):
-        state, result = take_step(settings, stage, state, pixels, **loss)
+    for batch in itertools.islice(batches, remaining):
+        state, result = take_step(settings, stage, state, batch, **loss)
         recent.append(result)
         step = int(state.step)
         progress.update()

@@ -48,9 +48,12 @@ class AnchorSettings:
       distortion: the distortion that λ weighs, a name in `registry.DISTORTIONS`.
       crop_size: side of the training crops, a multiple of 64.
       batch_size: crops a step.
-      hyperprior_steps: first steps, in which only the prior (of either kind) learns, on the frozen starting codec.
+      prior_batch_size: crops a step while only the prior learns.
+      prior_learning_rate: Adam's, meanwhile.
+      hyperprior_steps: first steps, in which only the prior (of any kind) learns, on latents of the frozen starting
+        codec.
       steps: steps in all.
-      learning_rate: Adam's, after warm-up; linear and shallow transforms, whose weights are small, learn at a tenth.
+      learning_rate: Adam's, after warm-up; linear transforms, whose weights are small, learn at a tenth.
       decay_fraction: the last part of the steps, over which the learning rate falls to a hundredth.
       seed: the seed of initialization, crops and noise.
       held_out: the fraction of the photographs kept for validation.
@@ -65,6 +68,8 @@ class AnchorSettings:
     distortion: str = "mse"
     crop_size: int = 128
     batch_size: int = 8
+    prior_batch_size: int = 8
+    prior_learning_rate: float = 1e-3
     hyperprior_steps: int = 5_000
     steps: int = 20_000
     learning_rate: float = 5e-4
@@ -75,11 +80,12 @@ class AnchorSettings:
 
     def __post_init__(self):
         _check_crop_size(self.crop_size)
-        check_counts(self, 1, "batch_size", "validate_every")
+        check_counts(self, 1, "batch_size", "prior_batch_size", "validate_every")
         for name, holds, remedy in (
             ("rd_lambda", self.rd_lambda > 0, "give a positive number, e.g. 0.01"),
             ("step_range", self.step_range >= 1, "give 1 or more"),
             ("learning_rate", self.learning_rate > 0, "give a positive number, e.g. 5e-4"),
+            ("prior_learning_rate", self.prior_learning_rate > 0, "give a positive number, e.g. 1e-3"),
             ("decay_fraction", 0 <= self.decay_fraction <= 1, "give a fraction, 0 to 1"),
             ("held_out", 0 <= self.held_out < 1, "give a fraction, 0 to below 1"),
         ):

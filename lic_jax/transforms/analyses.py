@@ -24,6 +24,14 @@ def cnn(config: ModelConfig) -> Layers:
     return _beside_blocks(config, (first, ReLU(0.2), second, ReLU(0.2), third, ReLU(0.2), last))
 
 
+def residual(config: ModelConfig) -> Layers:
+    """Describes the `cnn` with residual groups before its second and third activation, and one on the latent."""
+    first, second, third, last = _convolutions(config)
+    groups = [residual_group(f"residual_{index}", layer.features) for index, layer in enumerate((second, third, last))]
+    layers = (first, ReLU(0.2), second, groups[0], ReLU(0.2), third, groups[1], ReLU(0.2), last)
+    return (*_beside_blocks(config, layers), groups[2])
+
+
 def gdn(config: ModelConfig) -> Layers:
     """Describes four convolutions with GDN between them (Ballé et al. 2018; Minnen et al. 2018).
 

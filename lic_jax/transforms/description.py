@@ -49,6 +49,21 @@ class Norm:
     inverse: bool = False
 
 
+GAIN_FLOOR = 2.0**-8
+"""The least factor of a gain, so that it keeps the sign."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """A gain, x · max(β + Γ|x|, GAIN_FLOOR), with Γ of either sign; it starts as the identity.
+
+    An inverse GDN can only expand, and its roots stop learning at zero. A gain may compress, too, and its β and Γ are
+    stored as they are.
+    """
+
+    name: str
+
+
 @dataclasses.dataclass(frozen=True)
 class ReLU:
     """max(x, slope · x); a slope above 0 makes it leaky."""
@@ -79,7 +94,7 @@ class Gate:
     branch: "Layers"
 
 
-Layer: TypeAlias = Conv | TransposedConv | Norm | ReLU | Scope | Sum | Gate
+Layer: TypeAlias = Conv | TransposedConv | Norm | Gain | ReLU | Scope | Sum | Gate
 Layers: TypeAlias = tuple[Layer, ...]
 
 
@@ -94,7 +109,7 @@ class Use(NamedTuple):
     """
 
     path: tuple[str, ...]
-    layer: Conv | TransposedConv | Norm
+    layer: Conv | TransposedConv | Norm | Gain
     in_channels: int
     out_channels: int
     in_scale: Fraction
@@ -105,6 +120,8 @@ class Use(NamedTuple):
         """The shapes of its parameters by name, in the order in which published models store them."""
         if isinstance(self.layer, Norm):
             return {"beta_root": (self.in_channels,), "gamma_root": (self.in_channels, self.in_channels)}
+        if isinstance(self.layer, Gain):
+            return {"beta": (self.in_channels,), "gamma": (self.in_channels, self.in_channels)}
         size = self.layer.kernel_size
         channels = (self.in_channels, self.out_channels)
         if isinstance(self.layer, TransposedConv):
@@ -130,8 +147,8 @@ def _walk(
             branches = layer.branches if isinstance(layer, Sum) else (layer.trunk, layer.branch)
             ends = [_walk(branch, path, channels, scale, found) for branch in branches]
             channels, scale = ends[0]
-        elif isinstance(layer, Conv | TransposedConv | Norm):
-            features = channels if isinstance(layer, Norm) else layer.features
+        elif isinstance(layer, Conv | TransposedConv | Norm | Gain):
+            features = channels if isinstance(layer, Norm | Gain) else layer.features
             after = scale
             if isinstance(layer, Conv):
                 after = scale / layer.stride
@@ -165,7 +182,7 @@ def _main_path(layers: Layers) -> Iterator[Conv | TransposedConv]:
 
 
 def is_shallow(layers: object) -> bool:
-    """Returns whether a receiver can run a transform in NumPy: up to two transposed convolutions, inverse GDN, sums.
+    """Returns whether a receiver can run a transform in NumPy: transposed convolutions (two at most), norms, sums.
 
     A deep synthesis would take NumPy minutes, and a Flax module does not run in NumPy: both need JAX.
     """
@@ -174,7 +191,7 @@ def is_shallow(layers: object) -> bool:
 
 def _runs_in_numpy(layers: Layers) -> bool:
     return all(
-        isinstance(layer, TransposedConv)
+        isinstance(layer, TransposedConv | Gain)
         or (isinstance(layer, Norm) and layer.inverse)
         or (isinstance(layer, Sum) and all(map(_runs_in_numpy, layer.branches)))
         for layer in layers

@@ -1,4 +1,4 @@
-"""Simplified generalized divisive normalization, and its inverse.
+"""Simplified generalized divisive normalization, its inverse, and a gain of either sign in its place.
 
 GDN is Ballé, Laparra & Simoncelli (2016); the simplified form, without a square and a root, is Johnston et al.,
 "Computationally Efficient Neural Image Compression" (2019), section 3.
@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lic_jax.gradients import lower_bound
-from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL
+from lic_jax.transforms.description import BETA_FLOOR, GAIN_FLOOR, PEDESTAL
 
 
 class Normalization(nn.Module):
@@ -43,3 +43,14 @@ class InverseGDN1(Normalization):
 
     def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
         return inputs * self.norm(inputs)
+
+
+class SignedGain(nn.Module):
+    """The gain x · max(β + Γ|x|, 1/256), with Γ of either sign; Γ is applied as x @ Γ, and starts at zero."""
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "*batch channel"]) -> Float[Array, "*batch channel"]:
+        channels = inputs.shape[-1]
+        beta = self.param("beta", nn.initializers.ones, (channels,))
+        gamma = self.param("gamma", nn.initializers.zeros, (channels, channels))
+        return inputs * lower_bound(beta + jnp.abs(inputs) @ gamma, GAIN_FLOOR)

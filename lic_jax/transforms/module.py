@@ -4,8 +4,8 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lic_jax.transforms.description import Conv, Gate, Layers, Norm, ReLU, Scope, Sum, TransposedConv
-from lic_jax.transforms.gdn import GDN1, InverseGDN1
+from lic_jax.transforms.description import Conv, Gain, Gate, Layers, Norm, ReLU, Scope, Sum, TransposedConv
+from lic_jax.transforms.gdn import GDN1, InverseGDN1, SignedGain
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
 
 
@@ -35,6 +35,8 @@ class Transform(nn.Module):
                 return TransposedConvolution(features, kernel_size, stride, name=name)(values)
             case Norm(name, inverse):
                 return (InverseGDN1 if inverse else GDN1)(name=name)(values)
+            case Gain(name):
+                return SignedGain(name=name)(values)
             case ReLU(slope):
                 return nn.leaky_relu(values, slope) if slope else nn.relu(values)
             case Scope(name, layers):

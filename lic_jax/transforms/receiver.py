@@ -7,7 +7,17 @@ import numpy as np
 
 from lic_jax.arrays import Float
 from lic_jax.errors import LicError
-from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL, Layers, Norm, Sum, TransposedConv, is_shallow
+from lic_jax.transforms.description import (
+    BETA_FLOOR,
+    GAIN_FLOOR,
+    PEDESTAL,
+    Gain,
+    Layers,
+    Norm,
+    Sum,
+    TransposedConv,
+    is_shallow,
+)
 from lic_jax.transforms.phases import product, transposed_convolution_products, transposed_convolution_windows
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -49,6 +59,8 @@ def _step(layer, params: dict) -> Run:
             return _transposed(params[name], stride)
         case Norm(name=name):
             return partial(_inverse_gdn1, params[name])
+        case Gain(name=name):
+            return partial(_gain, params[name])
         case Sum(branches):
             runs = [_chain(branch, params) for branch in branches]
             return lambda values: sum((run(values) for run in runs[1:]), start=runs[0](values))
@@ -76,6 +88,14 @@ def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
     beta = np.maximum(params["beta_root"], (BETA_FLOOR + PEDESTAL) ** 0.5) ** 2 - PEDESTAL
     gamma = np.maximum(params["gamma_root"], PEDESTAL**0.5) ** 2 - PEDESTAL
     beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)
-    gain = _plus(product(np.abs(inputs), gamma), beta)
-    gain *= inputs
-    return gain
+    factor = _plus(product(np.abs(inputs), gamma), beta)
+    factor *= inputs
+    return factor
+
+
+def _gain(params: dict, inputs: np.ndarray) -> np.ndarray:
+    """Computes `transforms.gdn.SignedGain` in NumPy."""
+    factor = _plus(product(np.abs(inputs), params["gamma"]), params["beta"])
+    np.maximum(factor, GAIN_FLOOR, out=factor)
+    factor *= inputs
+    return factor

@@ -7,7 +7,7 @@ for the shallow ones.
 from lic_jax.config import LATENT_STRIDE, ModelConfig, widths
 from lic_jax.errors import LicError
 from lic_jax.transforms.blocks import attention, residual_group
-from lic_jax.transforms.description import Layers, Norm, ReLU, Sum, TransposedConv
+from lic_jax.transforms.description import Gain, Layers, Norm, ReLU, Sum, TransposedConv
 
 DEEP_KERNEL = 5
 
@@ -22,6 +22,12 @@ def two_layer(config: ModelConfig) -> Layers:
     """Describes convT13s8 to the hidden channels · inverse GDN · convT5s2 to the image."""
     first, last = _two_layers(config)
     return (first, Norm("inverse_gdn", inverse=True), last)
+
+
+def two_layer_gain(config: ModelConfig) -> Layers:
+    """Describes convT13s8 to the hidden channels · gain of either sign · convT5s2 to the image."""
+    first, last = _two_layers(config)
+    return (first, Gain("gain"), last)
 
 
 def two_layer_residual(config: ModelConfig) -> Layers:

@@ -51,7 +51,7 @@ def test_numpy_decodes_what_jax_does(codec, decoder, photographs, size, rate):
 @st.composite
 def shallow_models(draw):
     """Architectures of every shallow kind, of any widths and kernels."""
-    synthesis = draw(st.sampled_from(["jpeg_like", "two_layer", "two_layer_residual"]))
+    synthesis = draw(st.sampled_from(["jpeg_like", "two_layer", "two_layer_gain", "two_layer_residual"]))
     kernels = (
         [draw(st.integers(16, 33))] if synthesis == "jpeg_like" else [draw(st.integers(8, 20)), draw(st.integers(2, 7))]
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lic_jax.config import ModelConfig
-from lic_jax.evaluation.complexity import complexity
+from lic_jax.evaluation.complexity import complexity, with_sums
 from lic_jax.model import CodecModel
 
 PUBLISHED = {
@@ -60,3 +60,13 @@ def test_every_parameter_is_counted(synthesis, hyper_synthesis):
     shapes = jax.eval_shape(CodecModel(config).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     for part, cost in complexity(config).items():
         assert cost.parameters == sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes[part]))
+
+
+def test_a_contexts_parameters_are_counted_and_belong_to_encoding_and_decoding():
+    config = ModelConfig(prior="context", latent_channels=40, hyper_channels=4, hyper_synthesis_channels=(6, 5))
+    costs = with_sums(complexity(config))
+    shapes = jax.eval_shape(CodecModel(config).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]["context"]
+    assert costs["context"].parameters == sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    receiver = ("hyper_synthesis", "context", "synthesis")
+    assert costs["decoding"].flops == pytest.approx(sum(costs[part].flops for part in receiver))
+    assert costs["encoding"].flops > costs["context"].flops

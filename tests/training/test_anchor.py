@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from lic_jax.errors import LicError
 from lic_jax.io.tables import read_csv
-from lic_jax.training import checkpoint, data
+from lic_jax.training import checkpoint, data, latents
 from lic_jax.training.anchor import begin_stage, take_step, training_stages
 from lic_jax.training.loop import LogRow, train_anchor
 from lic_jax.training.settings import AnchorSettings
@@ -54,16 +55,16 @@ def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
 ):
     """Twice, between checkpoints of both stages; the log has the rows of the whole training, each once."""
     whole_out, expected = uninterrupted
-    crop_batches = data.crop_batches
 
-    def dying(*args, **kwargs):
-        for batches_seen, batch in enumerate(crop_batches(*args, **kwargs)):
+    def dying(make_batches, *args, **kwargs):
+        for batches_seen, batch in enumerate(make_batches(*args, **kwargs)):
             if batches_seen == 35:
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(data, "crop_batches", dying)
-    for kept in (30, 60):  # it dies after 35 steps, and begun again at 30, after 65
+    for home, name in ((latents, "latent_batches"), (data, "crop_batches")):
+        monkeypatch.setattr(home, name, functools.partial(dying, getattr(home, name)))
+    for kept in (30, 60):  # it dies after 35 steps, and begun again at 30, after 75: 35 of the second stage
         with pytest.raises(KeyboardInterrupt):
             train_anchor(settings, photograph_folder, tmp_path)
         assert steps_logged(tmp_path)[-1] == kept

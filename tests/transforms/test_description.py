@@ -10,7 +10,7 @@ from lic_jax import registry
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.transforms.description import is_shallow, parameter_shapes, uses
-from lic_jax.transforms.gdn import Normalization
+from lic_jax.transforms.gdn import Normalization, SignedGain
 from lic_jax.transforms.hyper_transforms import standard_analysis
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
 from lic_jax.transforms.module import as_module
@@ -64,7 +64,7 @@ def test_layers_with_weights_stand_in_the_order_in_which_the_signal_meets_them(p
 
     def record(call, positional, keywords, context):
         output = call(*positional, **keywords)
-        is_layer = isinstance(context.module, Convolution | TransposedConvolution | Normalization)
+        is_layer = isinstance(context.module, Convolution | TransposedConvolution | Normalization | SignedGain)
         if is_layer and context.method_name == "__call__":
             ends = ((array.shape[-1], array.shape[1]) for array in (positional[0], output))
             calls.append((context.module.path, *ends))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lic_jax.gradients import lower_bound
-from lic_jax.transforms.gdn import GDN1, InverseGDN1
+from lic_jax.transforms.gdn import GDN1, InverseGDN1, SignedGain
 
 PEDESTAL = 2.0**-36
 
@@ -35,6 +35,16 @@ def test_inverse_gdn_multiplies_by_beta_plus_gamma_times_magnitudes():
         for channel in range(4):
             norm = beta[channel] + sum(gamma[other, channel] * abs(values[other]) for other in range(4))
             assert found[batch, position, channel] == pytest.approx(values[channel] * norm, rel=1e-5)
+
+
+def test_a_signed_gain_keeps_signs_whatever_gamma_is_and_starts_as_the_identity():
+    inputs, beta, gamma = random(50, 4), 1 + random(4, seed=1) / 4, random(4, 4, seed=2)
+    found = SignedGain().apply({"params": {"beta": beta, "gamma": gamma}}, inputs)
+    expected = np.float64(inputs) * np.maximum(np.float64(beta) + np.abs(np.float64(inputs)) @ gamma, 1 / 256)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert np.all(np.sign(found) == np.sign(inputs)) and np.any(expected == inputs / 256)
+    start = SignedGain().init(jax.random.key(0), inputs)
+    np.testing.assert_array_equal(SignedGain().apply(start, inputs), inputs)
 
 
 def test_gdn1_divides_by_the_norm_that_its_inverse_multiplies_with():

@@ -44,7 +44,7 @@ def test_the_shapes_of_the_signal_path():
     for kernel_size in (16, 18, 20, 26, 32):
         jpeg_like = config(synthesis="jpeg_like", synthesis_kernels=kernel_size)
         assert shape_of(jpeg_like.synthesis_layers, *latent) == image
-    for kind in ("two_layer", "two_layer_residual"):
+    for kind in ("two_layer", "two_layer_gain", "two_layer_residual"):
         shallow = config(synthesis=kind, synthesis_channels=12, synthesis_kernels=(10, 4))
         assert shape_of(shallow.synthesis_layers, *latent) == image
     for kind in ("cnn", "gdn", "elic"):
@@ -54,9 +54,9 @@ def test_the_shapes_of_the_signal_path():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"analysis": "dct"}, "analysis 'dct' is unknown; known: cnn, elic, gdn, linear"),
+        ({"analysis": "dct"}, "analysis 'dct' is unknown; known: cnn, elic, gdn, linear, residual"),
         ({"synthesis": "dct"}, "synthesis 'dct' is unknown; known: cnn, elic, gdn, jpeg_like, two_layer"),
-        ({"prior": "gaussian"}, "prior 'gaussian' is unknown; known: factorized, hyperprior"),
+        ({"prior": "gaussian"}, "prior 'gaussian' is unknown; known: context, factorized, hyperprior"),
         ({"hyper_synthesis": "dct"}, "hyper synthesis 'dct' is unknown; known: jpeg_like, standard"),
         ({"synthesis": "elic", "synthesis_channels": (8, 8)}, "too few for this model; give 3"),
         ({"latent_channels": 0}, "latent_channels is 0; give whole numbers from 1"),
@@ -69,8 +69,8 @@ def test_a_configuration_that_cannot_be_built_is_refused(settings, message):
         ModelConfig(**settings)
 
 
-ANALYSES = ("cnn", "gdn", "elic", "linear")
-SYNTHESES = ("jpeg_like", "two_layer", "two_layer_residual", "cnn", "gdn", "elic")
+ANALYSES = ("cnn", "gdn", "elic", "linear", "residual")
+SYNTHESES = ("jpeg_like", "two_layer", "two_layer_gain", "two_layer_residual", "cnn", "gdn", "elic")
 
 
 @pytest.mark.parametrize(("analysis", "synthesis"), zip(itertools.cycle(ANALYSES), SYNTHESES))

@@ -7,7 +7,7 @@ import numpy as np
 
 from lic_jax.arrays import Float, Int, Integer
 
-Part = tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " n"]]
+Part = tuple[Integer[np.ndarray, " _n"], Integer[np.ndarray, " _n"]]
 """(symbols, the row of the tables that codes each symbol)."""
 
 

@@ -102,6 +102,25 @@ class Prior(Protocol):
         """Computes the integer tables of a pair of integer quantizers."""
         ...
 
+    def start_at(self, params: dict, spread: Float[np.ndarray, " latent"]) -> dict:
+        """Returns random parameters, changed to expect latents of this standard deviation in each channel."""
+        ...
+
+    def to_exact(
+        self, params: dict, hyper_latents: Float[np.ndarray, "count hyper_h hyper_w N"]
+    ) -> tuple[ModelConfig, dict]:
+        """Converts trained parameters to those of an exact receiver.
+
+        Args:
+          params: all parameters of the model.
+          hyper_latents: quantized hyper latents of training crops, to calibrate by.
+        """
+        ...
+
+    def to_float(self, params: dict) -> dict:
+        """Inverts `to_exact`, except for its rounding: returns parameters that can be trained on."""
+        ...
+
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the parameters that a receiver computes with, by names joined with slashes."""
         ...

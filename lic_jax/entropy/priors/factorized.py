@@ -3,6 +3,7 @@
 The hyper latent has no channels, μ = 0, and a latent's index is its channel.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,9 @@ from lic_jax.entropy.tables import density_shapes, factorized_tables
 if TYPE_CHECKING:
     from flax import linen as nn
     from jaxtyping import Array
+
+_NARROWEST = 0.11
+"""The smallest spread that a density starts with, in quantization steps: the scale table's smallest."""
 
 
 class Factorized:
@@ -91,6 +95,28 @@ class Factorized:
         """Computes one table for each channel, and none for the hyper latent."""
         none = np.zeros((0, hyper_quantizer.symbol_count), np.int64)
         return CodingTables(none, factorized_tables(params["latent_prior"], quantizer))
+
+    def start_at(self, params: dict, spread: Float[np.ndarray, " latent"]) -> dict:
+        """Stretches each channel's density to its spread.
+
+        The densities start as logistic ones, F(v) = sigmoid(v/s), with s their initial scale; their standard deviation
+        is s √(π²/3). The first layer's weights are the softplus of the stored values.
+        """
+        from lic_jax.entropy.priors.density import FactorizedDensity
+
+        prior = dict(params["latent_prior"])
+        stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
+        weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]
+        prior["matrix_0"] = (weights + np.log(-np.expm1(-weights))).astype(np.float32)
+        return {**params, "latent_prior": prior}
+
+    def to_exact(self, params: dict, hyper_latents: np.ndarray) -> tuple[ModelConfig, dict]:
+        """Returns all as it is, because densities give exact tables."""
+        return self.config, params
+
+    def to_float(self, params: dict) -> dict:
+        """Returns all as it is."""
+        return params
 
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the latent's densities."""

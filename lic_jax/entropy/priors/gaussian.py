@@ -24,15 +24,16 @@ def compand(latent: Float[Array, "*batch latent"]) -> Float[Array, "*batch compa
 
 def index_of_log_scale(log_scale: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Computes the real-valued scale index in [0, 63] of a scale's natural logarithm."""
-    return _inside_table((log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP)
+    return inside_table((log_scale - math.log(SCALE_MIN)) / LOG_SCALE_STEP)
 
 
 def index_of_log_index(log_index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Computes the scale index from the output of a published hyper synthesis: its exp, clipped to [0, 63]."""
-    return _inside_table(jnp.exp(log_index))
+    return inside_table(jnp.exp(log_index))
 
 
-def _inside_table(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def inside_table(index: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Clips a scale index to [0, 63], with a gradient that still pulls it back from outside."""
     return -lower_bound(-lower_bound(index, 0.0), -(SCALE_COUNT - 1.0))
 
 

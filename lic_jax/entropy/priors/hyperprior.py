@@ -13,7 +13,7 @@ from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors import integers
 from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Mask, Predict
-from lic_jax.entropy.scale_table import SCALE_COUNT
+from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
 from lic_jax.entropy.tables import density_shapes, factorized_tables, gaussian_tables
 from lic_jax.transforms.hyper_transforms import standard_analysis
 
@@ -104,6 +104,31 @@ class Hyperprior:
     def coding_tables(self, params: dict, quantizer, hyper_quantizer) -> CodingTables:
         """Computes the densities' table of each channel, and the Gaussians' table of each scale."""
         return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
+
+    def start_at(self, params: dict, spread: Float[np.ndarray, " latent"]) -> dict:
+        """Starts all scales at the spread of their channels, by the hyper synthesis' last bias."""
+        hyper_synthesis = dict(params["hyper_synthesis"])
+        last = max(hyper_synthesis)
+        predicted = hyper_synthesis[last]
+        bias = np.zeros_like(predicted["bias"])
+        if self.config.scale_output == "log_scale":
+            bias[self.config.latent_channels :] = np.log(spread)
+        else:
+            index = np.log(spread / SCALE_MIN) / LOG_SCALE_STEP
+            bias[self.config.latent_channels :] = np.log(np.clip(index, 1, SCALE_COUNT - 1))
+        hyper_synthesis[last] = {"kernel": 0.1 * predicted["kernel"], "bias": bias}
+        return {**params, "hyper_synthesis": hyper_synthesis}
+
+    def to_exact(
+        self, params: dict, hyper_latents: Float[np.ndarray, "count hyper_h hyper_w N"]
+    ) -> tuple[ModelConfig, dict]:
+        """Converts the hyper synthesis to integers."""
+        config, converted = integers.to_integers(params["hyper_synthesis"], self.config, hyper_latents)
+        return config, {**params, "hyper_synthesis": converted}
+
+    def to_float(self, params: dict) -> dict:
+        """Converts a hyper synthesis in integers to the floats that they stand for."""
+        return {**params, "hyper_synthesis": integers.from_integers(params["hyper_synthesis"], self.config)}
 
     def receiver_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the hyper latent's densities and of the integer hyper synthesis."""

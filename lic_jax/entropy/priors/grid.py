@@ -1,0 +1,111 @@
+"""Networks whose sums are exact in float32, because every number is a whole multiple of a power of two.
+
+Activations are multiples of 1/16. The weights of an output are multiples of a power of two of its own, at most 255 of
+them, and are chosen so that the sum of all |weight · activation| stays below 2²⁴ of the products' units. Then float32
+holds every partial sum exactly: in any order, fused or not, on every machine (docs/design.md, rule 1). Nothing has to
+be rescaled: a network is trained with activations on the grid, and `on_grid` rounds its weights in the end.
+No framework is imported here: the array module is an argument.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lic_jax.errors import LicError
+
+UNIT = 1 / 16
+"""The distance between activations."""
+
+ACTIVATION_MAX = 255
+"""The largest rectified activation, in units."""
+
+SIGNED_MAX = 2047
+"""The largest magnitude of a signed input, in units: ±128."""
+
+_FINE_UNIT, _FINE_MAX = 2.0**-10, 2.0**12
+_WEIGHT_MAX = 255
+_SUM_LIMIT = 1 << 24
+_FINEST = 24
+"""A weight's unit is 2⁻²⁴ or more, so that half precision stores it exactly."""
+
+
+def without_gradient(step: Callable, values):
+    """Applies a step function without a gradient, for a receiver."""
+    return step(values)
+
+
+def rectified(xp, values, quantize: Callable = without_gradient):
+    """Rounds values to the grid between 0 and 255/16: the activation of a hidden layer.
+
+    Args:
+      xp: numpy or jax.numpy.
+      values: any float32 array.
+      quantize: (a step function, values) → the step function's values; training passes one with gradients.
+    """
+    return quantize(lambda inner: _nearest(xp, inner), xp.clip(values, 0, np.float32(ACTIVATION_MAX * UNIT)))
+
+
+def signed(xp, values, quantize: Callable = without_gradient):
+    """Rounds values to the grid between ±2047/16: an input that has a sign."""
+    most = np.float32(SIGNED_MAX * UNIT)
+    return quantize(lambda inner: _nearest(xp, inner), xp.clip(values, -most, most))
+
+
+def fine(xp, values, quantize: Callable = without_gradient):
+    """Rounds outputs to multiples of 2⁻¹⁰ between ±4096: float32 holds a sum of two of them exactly."""
+    most = np.float32(_FINE_MAX)
+    return quantize(lambda inner: _nearest(xp, inner, _FINE_UNIT), xp.clip(values, -most, most))
+
+
+def _nearest(xp, values, unit: float = UNIT):
+    return xp.floor(values * np.float32(1 / unit) + np.float32(0.5)) * np.float32(unit)
+
+
+def on_grid(bias: np.ndarray, kernels: Sequence[np.ndarray], largest: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Rounds the weights of a layer: to the finest grid, one for each output, on which all sums are exact.
+
+    Args:
+      bias: [out].
+      kernels: [..., out] each, for inputs that are added up.
+      largest: the largest magnitude of each kernel's inputs, in units.
+
+    Returns:
+      The bias and the kernels, float32.
+    """
+    flat = [np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]) for kernel in kernels]
+    most_weight = np.maximum(np.max([np.abs(kernel).max(axis=0) for kernel in flat], axis=0), 1e-12)
+    sums = sum(np.abs(kernel).sum(axis=0) * most for kernel, most in zip(flat, largest, strict=True))
+    sums = sums + np.abs(bias) / UNIT + 1e-12
+    room = _SUM_LIMIT - 1 - sum(len(kernel) * most for kernel, most in zip(flat, largest, strict=True))
+    exponent = np.floor(np.minimum(np.log2(_WEIGHT_MAX / most_weight), np.log2(room / sums)))
+    scale = 2.0 ** np.minimum(exponent, _FINEST)
+    rounded = [np.rint(np.asarray(kernel, np.float64) * scale) / scale for kernel in kernels]
+    own_bias = np.rint(np.asarray(bias, np.float64) * scale / UNIT) * UNIT / scale
+    return tuple(array.astype(np.float32) for array in (own_bias, *rounded))
+
+
+def check(name: str, bias: np.ndarray, kernels: Sequence[np.ndarray], largest: Sequence[int]) -> None:
+    """Raises LicError unless the sums of a layer are exact.
+
+    Args:
+      name: the layer's name, for the error.
+      bias, kernels, largest: as in `on_grid`.
+    """
+    flat = [np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]) for kernel in kernels]
+    fits = False
+    if all(np.all(np.isfinite(array)) for array in (bias, *flat)):
+        own_bias = np.asarray(bias, np.float64)[None] / UNIT
+        unit = np.min([_coarsest_unit(np.abs(array)).min(axis=0) for array in (own_bias, *flat)], axis=0)
+        sums = sum(np.abs(kernel).sum(axis=0) * most for kernel, most in zip(flat, largest, strict=True))
+        whole = all(np.all(array % unit == 0) for array in (own_bias, *flat))
+        fits = whole and bool(np.all((sums + np.abs(own_bias[0])) / unit < _SUM_LIMIT))
+    if not fits:
+        raise LicError(f"{name} breaks the bounds of exact sums; copy the weights file again")
+
+
+def _coarsest_unit(values: np.ndarray) -> np.ndarray:
+    """Returns the largest power of two, at most 1, of which each value is a whole multiple."""
+    unit = np.ones_like(values)
+    for exponent in range(1, _FINEST + 1):
+        unit = np.where(values % unit == 0, unit, 2.0**-exponent)
+    return unit
