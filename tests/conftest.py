@@ -12,6 +12,15 @@ from pathlib import Path
 OLDEST = version("jaxlib") == "0.4.34"
 """Whether this is the lane of the oldest versions (constraints-oldest.txt)."""
 
+CACHE = Path(__file__).parents[1] / ".pytest_cache"
+
+# Tests start other processes, and each would compile the source of JAX and of this library again where Python is told
+# to write no bytecode beside the sources.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(CACHE / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Tests compile much and compute little: LLVM's optimizations cost minutes here and gain nothing, and a program that one
 # test compiled serves the next, in other processes, too.
 os.environ.setdefault(
@@ -19,10 +28,11 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     + ("" if OLDEST else " --xla_cpu_use_fusion_emitters=false"),
 )
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Threads of matrix products wait for each other actively: of lanes that share two cores, each would wait for the other.
+# NumPy must not be loaded yet, which is why pyproject.toml leaves jaxtyping's pytest plugin out.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
