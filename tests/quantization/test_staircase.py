@@ -17,7 +17,10 @@ from lic_jax.quantization.bins import bin_edges
 from lic_jax.quantization.fixed_point import BIN_EDGES, RATE_UNITS, UNIT, at_rate
 from lic_jax.quantization.rows import QuantizerOfRows
 
-MOST = 9
+COMPONENTS = (1, 2, 3, 8)
+"""Each number has its own compiled programs."""
+
+MOST = max(COMPONENTS)
 VALUES = 64
 UNITS_OF_FLOAT32 = 1e-5
 """What float32 may round, of sums of a few dozen."""
@@ -30,8 +33,8 @@ def float32s(low, high):
 
 @st.composite
 def quantizers(draw, components=None):
-    """Uneven spacings, thresholds off their middle; components from 1 up."""
-    components = components or draw(st.integers(1, MOST))
+    """Uneven spacings, thresholds off their middle."""
+    components = components or draw(st.sampled_from(COMPONENTS))
     steps = functools.partial(arrays, np.float32, elements=float32s(2**-6, 4))
     spacings, gaps = draw(steps(shape=components)), draw(steps(shape=components - 1))
     thresholds = draw(float32s(-20, 10)) + np.cumsum(np.concatenate([[0], gaps]))
@@ -153,7 +156,7 @@ def test_soft_is_the_sum_of_tanh_where_the_others_are_saturated(quantizer, value
 
 
 @settings(max_examples=40)
-@given(st.data(), st.integers(1, MOST), st.sampled_from(BIN_EDGES), values_of)
+@given(st.data(), st.sampled_from(COMPONENTS), st.sampled_from(BIN_EDGES), values_of)
 def test_in_fixed_point_every_staircase_of_a_stack_keeps_its_levels_and_decisions(data, components, edges, values):
     """Thresholds to half a unit; levels to half a unit for each spacing between them and the middle."""
     alone = [data.draw(quantizers(components)) for _ in range(3)]
@@ -180,7 +183,7 @@ def test_a_staircase_off_centre_keeps_its_centre():
 
 
 @settings(max_examples=60)
-@given(quantizers(MOST - 1), quantizers(MOST - 1), st.integers(0, RATE_UNITS))
+@given(quantizers(MOST), quantizers(MOST), st.integers(0, RATE_UNITS))
 def test_between_two_rates_levels_and_thresholds_are_on_the_line_between_theirs(first, second, units):
     """… ordered, and the two quantizers' own at the ends."""
     stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
@@ -188,7 +191,7 @@ def test_between_two_rates_levels_and_thresholds_are_on_the_line_between_theirs(
     found = ends[0].mixed_with(ends[1], units)
     fraction = units / RATE_UNITS
     for values_at, rounding in (
-        (lambda quantizer: quantizer.levels(), MOST),
+        (lambda quantizer: quantizer.levels(), MOST + 1),
         (lambda quantizer: quantizer.thresholds * UNIT, 1),
         (lambda quantizer: quantizer.spacings * UNIT, 1),
     ):
@@ -201,7 +204,7 @@ def test_between_two_rates_levels_and_thresholds_are_on_the_line_between_theirs(
 
 
 @settings(max_examples=30)
-@given(quantizers(), st.sampled_from([0, 1, 7, 25]), values_of)
+@given(quantizers(), st.sampled_from([0, 1, 25]), values_of)
 def test_padding_is_the_same_staircase_with_symbols_moved_by_half_of_what_is_added(quantizer, added, values):
     components = quantizer.components
     wide, back = padded_and_back(quantizer, components + 2 * added)

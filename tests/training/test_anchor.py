@@ -21,9 +21,9 @@ from lic_jax.training.settings import AnchorSettings
 FLAGS = {
     "crop_size": 64,
     "batch_size": 2,
-    "hyperprior_steps": 40,
-    "steps": 120,
-    "validate_every": 30,
+    "hyperprior_steps": 12,
+    "steps": 36,
+    "validate_every": 9,
     "learning_rate": 1e-3,
 }
 
@@ -58,13 +58,13 @@ def test_a_training_that_dies_and_goes_on_ends_with_the_same_parameters(
 
     def dying(make_batches, *args, **kwargs):
         for batches_seen, batch in enumerate(make_batches(*args, **kwargs)):
-            if batches_seen == 35:
+            if batches_seen == 11:
                 raise KeyboardInterrupt
             yield batch
 
     for home, name in ((latents, "latent_batches"), (data, "crop_batches")):
         monkeypatch.setattr(home, name, functools.partial(dying, getattr(home, name)))
-    for kept in (30, 60):  # it dies after 35 steps, and begun again at 30, after 75: 35 of the second stage
+    for kept in (9, 18):  # it dies after 11 steps, and begun again at 9, after 23: 11 of the second stage
         with pytest.raises(KeyboardInterrupt):
             train_anchor(settings, photograph_folder, tmp_path)
         assert steps_logged(tmp_path)[-1] == kept
@@ -104,7 +104,7 @@ def test_a_finished_training_stays_as_it_is_and_writes_lost_weights_again(settin
 
 def test_the_log_has_a_row_a_validation(uninterrupted):
     out, _ = uninterrupted
-    assert steps_logged(out) == [30, 40, 60, 90, 120]
+    assert steps_logged(out) == [9, 12, 18, 27, 36]
     for row in read_csv(out / "log.csv", LogRow):
         assert row.held_out_bpp > 0 and row.held_out_psnr_db > 10
 
@@ -158,8 +158,8 @@ def test_training_lowers_the_objective(settings, tiny_params, photographs):
 
 def test_a_training_that_went_further_is_not_cut_back(uninterrupted, settings, photograph_folder):
     out, _ = uninterrupted
-    with pytest.raises(LicError, match=r"holds a training of 120 steps, more than --steps 90; raise --steps"):
-        train_anchor(dataclasses.replace(settings, steps=90), photograph_folder, out)
+    with pytest.raises(LicError, match=r"holds a training of 36 steps, more than --steps 27; raise --steps"):
+        train_anchor(dataclasses.replace(settings, steps=27), photograph_folder, out)
 
 
 def test_settings_written_before_a_field_existed_mean_its_default(uninterrupted, settings, photograph_folder, tmp_path):
