@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.io.tables import read_csv
 from lic_jax.training import checkpoint, data, latents
@@ -117,6 +118,11 @@ def test_the_log_has_a_row_a_validation(uninterrupted):
         ({"learning_rate": -1e-3}, "learning rate -0.001 .* give a positive number"),
         ({"decay_fraction": 1.5}, "decay fraction 1.5 .* give a fraction"),
         ({"held_out": 1.0}, "held out 1.0 .* give a fraction"),
+        ({"crop_size": 96}, "crop size 96 is not a positive multiple of 64"),
+        ({"batch_size": 0}, "batch size 0 is too few; give 1 or more"),
+        ({"hyperprior_steps": 3, "steps": 2}, "hyperprior steps 3 are not within 0 to steps 2"),
+        ({"model": ModelConfig(hyper_arithmetic="integer")}, "hyper_arithmetic integer cannot be trained"),
+        ({"model": ModelConfig(block_transform=False)}, "need a model with a block transform; give 0 hyperprior steps"),
     ],
 )
 def test_settings_that_train_nothing_are_named(setting, message):

@@ -103,6 +103,7 @@ def test_a_fitted_hyper_quantizer_learns(model, params, crops):
         ({"row_knots": 4, "latent_components": 127}, "use 128"),
         ({"bin_edges": "middles"}, "bin edges"),
         ({"hyper_quantizer": "gone"}, "hyper quantizer"),
+        ({"inverse_temperature": 0.5}, "inverse temperature 0.5 is too soft"),
     ],
 )
 def test_options_that_cannot_be_are_named(change, message):

@@ -6,7 +6,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from lic_jax.errors import LicError
-from lic_jax.zoo.bundle import load_bundle, load_receiver, save_bundle
+from lic_jax.zoo import shipped
+from lic_jax.zoo.bundle import _fingerprint, load_bundle, load_receiver, save_bundle
 from lic_jax.zoo.weights import flatten, load_weights, save_weights
 
 
@@ -138,3 +139,51 @@ def test_arrays_that_are_missing_or_of_another_shape_are_named(tiny_model_file, 
 def test_a_model_needs_a_quantizer_for_every_rate(rewritten, lambdas):
     with pytest.raises(LicError, match="numbers of rates and quantizers"):
         load_bundle(rewritten(lambdas=json.dumps(lambdas)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stacks: stacks.update(latent=stacks["latent"]["thresholds"]), "quantizers are one array"),
+        (lambda stacks: stacks["latent"].update(thresholds=np.float32([[1, 2]])), "thresholds are not int32"),
+        (lambda stacks: stacks["latent"].update(spacings=stacks["latent"]["spacings"][1:]), "different numbers"),
+        (lambda stacks: stacks["latent"].update(colours=stacks["latent"]["spacings"]), "have colours, which this lic"),
+        (lambda stacks: stacks.update(colours=stacks.pop("latent")), "not named latent and hyper_latent"),
+    ],
+)
+def test_stored_quantizers_that_are_none_say_why(tiny_model_file, tmp_path, change, message):
+    """Even where digest and fingerprint fit."""
+    tree, metadata = load_weights(tiny_model_file)
+    change(tree["quantizers"])
+    path = tmp_path / "forged.safetensors"
+    save_weights(path, tree, {**metadata, "fingerprint": _fingerprint(metadata, tree).hex()})
+    with pytest.raises(LicError, match=message):
+        load_bundle(path)
+
+
+def test_weights_that_are_no_numbers_are_named(resaved):
+    def spoil(params):
+        params["analysis"]["linear"]["kernel"][0, 0, 0, 0] = np.inf
+
+    with pytest.raises(LicError, match="infinite or undefined weights"):
+        load_bundle(resaved(spoil))
+
+
+def test_weights_without_quantizers_are_no_codec_and_without_entries_no_anchor(tiny_params, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny_params, {})
+    for read, message in (
+        (load_bundle, "holds no quantizers; fit some"),
+        (shipped.config_of, "holds no model configuration"),
+        (shipped.rd_lambda_of, "does not name the λ of its training"),
+    ):
+        with pytest.raises(LicError, match=message):
+            read(path)
+
+
+def test_a_model_names_the_distortion_that_it_was_fitted_for(tiny_model_file, tmp_path):
+    bundle = load_bundle(tiny_model_file)
+    path = tmp_path / "luma.safetensors"
+    quantizers = bundle.latent_quantizers, bundle.hyper_quantizers
+    save_bundle(path, bundle.config, bundle.params, 0.01, bundle.lambdas, *quantizers, distortion="ms_ssim")
+    assert (bundle.distortion, load_bundle(path).distortion) == ("mse", "ms_ssim")
