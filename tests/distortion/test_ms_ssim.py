@@ -12,9 +12,8 @@ from lic_jax.errors import LicError
 from lic_jax.evaluation.metrics import ms_ssim
 
 SIZES = {
-    "all five scales, the smallest": (161, 176),
-    "all five scales, even sides": (176, 192),
-    "all five scales, odd sides": (167, 201),
+    "all five scales, the smallest": (161, 176),  # odd and even halfway down
+    "all five scales, odd sides": (163, 165),
     "fewer scales": (96, 128),
     "fewer scales, odd sides": (75, 47),
     "one window": (11, 15),
@@ -39,7 +38,7 @@ def with_grain(rng, image, amount):
 def pairs(size):
     """(image, reference) by name: alike, unlike, and with contrast terms that are negative."""
     rng = np.random.default_rng(0)
-    yield from ((f"independent noise {index}", noise(rng, size), noise(rng, size)) for index in range(4))
+    yield from ((f"independent noise {index}", noise(rng, size), noise(rng, size)) for index in range(2))
     image = noise(rng, size)
     yield "noise with grain", with_grain(rng, image, 40), image
     yield "a negative", 255 - image, image

@@ -90,7 +90,7 @@ def test_agreement_with_the_quantizer_in_floating_point(components):
     np.testing.assert_array_equal(fixed.symbols(values), symbols)
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(quantizers(10), quantizers(10))
 def test_interpolation_goes_from_one_end_to_the_other_without_turning(first, second):
     path = [first.mixed_with(second, units) for units in range(RATE_UNITS + 1)]
