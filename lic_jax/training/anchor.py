@@ -170,9 +170,9 @@ def started_from(params: dict, path: Path) -> dict:
     """
     tree, metadata = load_weights(path)
     anchor = tree.get("params", tree)
-    config = ModelConfig.from_json(metadata["config"])
-    if config.hyper_arithmetic == "integer":
-        anchor = prior_of(config).to_float(anchor)
+    if "config" in metadata:
+        config = ModelConfig.from_json(metadata["config"])
+        anchor = anchor if config.hyper_arithmetic == "float" else prior_of(config).to_float(anchor)
     shapes = lambda part: {name: leaf.shape for name, leaf in flatten(part).items()}
     fits = {
         part: isinstance(anchor.get(part), dict) and shapes(anchor[part]) == shapes(params[part]) for part in params
