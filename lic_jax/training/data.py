@@ -128,12 +128,20 @@ def crop_batches(
     photographs: PhotographFolder, crop_size: int, batch_size: int, seed: int, start: int = 0, min_scale: float = 0.5
 ):
     """Returns an endless iterator over batches uint8 [batch, crop, crop, 3], from batch `start` on."""
+    return random_batches(photographs, RandomCrop(crop_size, min_scale), batch_size, seed, start)
+
+
+def random_batches(source, cut: grain.transforms.RandomMap, batch_size: int, seed: int, start: int):
+    """Returns an endless iterator over batches of random cuts of a source's arrays, from batch `start` on.
+
+    Batch i is a function of (source, seed, i) alone.
+    """
     dataset = (
-        grain.MapDataset.source(photographs)
+        grain.MapDataset.source(source)
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(RandomCrop(crop_size, min_scale))
+        .random_map(cut)
         .batch(batch_size, drop_remainder=True)  # of an endless row nothing remains; else grain overflows on size 1
     )
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lic_jax.config import HYPER_STRIDE, LATENTS_PER_HYPER
 from lic_jax.distortion.base import to_network_domain
 from lic_jax.model import CodecModel
+from lic_jax.training.data import random_batches
 from lic_jax.transforms.buckets import Bucketed
 
 SMALLEST_SCALE = 0.5
@@ -78,16 +79,5 @@ class RandomWindow(grain.transforms.RandomMap):
 def latent_batches(
     latents: Sequence[Float[np.ndarray, "_h _w latent"]], side: int, batch_size: int, seed: int, start: int = 0
 ):
-    """Returns an endless iterator over batches float32 [batch, side, side, C], from batch `start` on.
-
-    Like the batches of images, batch i is a function of (latents, seed, i) alone.
-    """
-    dataset = (
-        grain.MapDataset.source(latents)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(RandomWindow(side))
-        .batch(batch_size, drop_remainder=True)
-    )
-    return iter(dataset[start:].to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+    """Returns an endless iterator over batches float32 [batch, side, side, C], from batch `start` on."""
+    return random_batches(latents, RandomWindow(side), batch_size, seed, start)

@@ -17,12 +17,12 @@ import numpy as np
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors import context_exact
-from lic_jax.entropy.priors.base import CodingTables, Mask, Predict
+from lic_jax.entropy.priors.base import Mask, Predict
 from lic_jax.entropy.priors.context_plan import GROUPS, Step, masks, steps
+from lic_jax.entropy.priors.hyperprior import Hyperprior, with_scale_bias
 from lic_jax.entropy.scale_table import LOG_SCALE_STEP, SCALE_COUNT, SCALE_MIN
-from lic_jax.entropy.tables import density_shapes, factorized_tables, gaussian_tables
+from lic_jax.entropy.tables import density_shapes
 from lic_jax.transforms.description import parameter_shapes
-from lic_jax.transforms.hyper_transforms import standard_analysis, transposed_layers
 
 if TYPE_CHECKING:
     from flax import linen as nn
@@ -45,31 +45,21 @@ class Context:
     stage_count: ClassVar[int] = sum(passes for _, passes in GROUPS)
 
     def __init__(self, config: ModelConfig):
-        self.config = config
-
-    @property
-    def table_count(self) -> int:
-        """One table for each scale."""
-        return SCALE_COUNT
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the weights lie on the grid."""
-        return self.config.hyper_arithmetic == "integer"
+        self.config, self._hyperprior = config, Hyperprior(config)
+        own = self._hyperprior
+        self.hyper_encode, self.hyper_mass, self.latent_mass = own.hyper_encode, own.hyper_mass, own.latent_mass
+        self.coding_tables, self.table_count, self.is_exact = own.coding_tables, own.table_count, own.is_exact
 
     @property
     def _steps(self) -> tuple[Step, ...]:
         return steps(self.config.latent_channels)
 
     def modules(self) -> "dict[str, nn.Module]":
-        """Makes the hyper analysis, the hyper latent's densities, the features' and the stages' networks."""
+        """Makes a hyperprior's modules with a hyper synthesis on the grid, and the stages' networks."""
         from lic_jax.entropy.priors import context_module
-        from lic_jax.entropy.priors.density import FactorizedDensity
-        from lic_jax.transforms.module import as_module
 
         return {
-            "hyper_analysis": as_module(standard_analysis(self.config)),
-            "hyper_prior": FactorizedDensity(self.config.hyper_channels),
+            **self._hyperprior.modules(),
             "hyper_synthesis": context_module.HyperSynthesis(self.config.hyper_synthesis_layers),
             "context": context_module.Context(WIDTH),
         }
@@ -78,22 +68,6 @@ class Context:
         """Returns the positions and channels of each stage, for a whole batch."""
         _, rows, columns, channels = shape
         return masks(rows, columns, channels)
-
-    def hyper_encode(self, modules, latent: "Array") -> "Array":
-        """Computes z = h_a(y)."""
-        from lic_jax.entropy.priors.gaussian import compand
-
-        return modules.hyper_analysis(compand(latent) if self.config.hyper_input == "companded" else latent)
-
-    def hyper_mass(self, modules, lower: "Array", upper: "Array") -> "Array":
-        """Computes the probability by the density of each channel."""
-        return modules.hyper_prior(lower, upper)
-
-    def latent_mass(self, modules, lower: "Array", upper: "Array", index: "Array") -> "Array":
-        """Computes the probability by the Gaussian of the index, which may be real-valued."""
-        from lic_jax.entropy.priors.gaussian import gaussian_mass, scale_of_index
-
-        return gaussian_mass(lower, upper, scale_of_index(index))
 
     def stages(self, modules, hyper_latent: "Array") -> tuple[Predict, ...]:
         """Returns the seven stages; their index is real-valued in training, and whole on the grid."""
@@ -142,18 +116,10 @@ class Context:
 
         return stages
 
-    def coding_tables(self, params: dict, quantizer, hyper_quantizer) -> CodingTables:
-        """Computes the densities' table of each channel, and the Gaussians' table of each scale."""
-        return CodingTables(factorized_tables(params["hyper_prior"], hyper_quantizer), gaussian_tables(quantizer))
-
     def start_at(self, params: dict, spread: Float[np.ndarray, " latent"]) -> dict:
         """Starts all scales at the spread of their channels, by the hyper synthesis' last bias."""
-        hyper_synthesis = dict(params["hyper_synthesis"])
-        last = transposed_layers(self.config.hyper_synthesis_layers)[-1].name
         scale = np.log(spread / SCALE_MIN) / LOG_SCALE_STEP / _INDEXES_PER_UNIT
-        bias = np.concatenate([np.zeros_like(scale), scale]).astype(np.float32)
-        hyper_synthesis[last] = {"kernel": 0.1 * hyper_synthesis[last]["kernel"], "bias": bias}
-        return {**params, "hyper_synthesis": hyper_synthesis}
+        return {**params, "hyper_synthesis": with_scale_bias(params["hyper_synthesis"], scale)}
 
     def to_exact(self, params: dict, hyper_latents: np.ndarray) -> tuple[ModelConfig, dict]:
         """Rounds all weights to the grid; nothing has to be calibrated."""

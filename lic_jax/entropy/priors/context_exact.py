@@ -8,12 +8,9 @@ import numpy as np
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors import grid
-from lic_jax.entropy.priors.context_plan import Step, positions, steps
+from lic_jax.entropy.priors.context_plan import WINDOW, Step, positions, steps
 from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.transforms.phases import transposed_convolution_products
-
-WINDOW = 3
-"""A stage sees the positions of a window of 3×3."""
 
 RECTIFIED, SIGNED = grid.ACTIVATION_MAX, grid.SIGNED_MAX
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lic_jax.entropy.priors import grid
-from lic_jax.entropy.priors.context_plan import Step
+from lic_jax.entropy.priors.context_plan import WINDOW, Step
 from lic_jax.gradients import straight_through
 from lic_jax.transforms.description import Layers
 from lic_jax.transforms.hyper_transforms import transposed_layers
@@ -57,7 +57,7 @@ class Stage(nn.Module):
 
     step: Step
     width: int
-    kernel_size: int = 3
+    kernel_size: int = WINDOW
 
     @nn.compact
     def __call__(

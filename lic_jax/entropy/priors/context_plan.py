@@ -38,7 +38,7 @@ class Step(NamedTuple):
     @property
     def share(self) -> float:
         """The share of all positions that it codes."""
-        return {1: 1.0, 2: 0.5, 3: 0.25 if self.number < 2 else 0.5}[self.passes]
+        return float(positions(self.passes, self.number, 2, 2).mean())
 
     @property
     def known(self) -> int:
@@ -55,6 +55,9 @@ class Step(NamedTuple):
         """Whether its means also follow linearly from the known channels of lowest frequency."""
         return self.known > 0 and self.first < LINEAR_BELOW * self.low
 
+
+WINDOW = 3
+"""A stage sees the positions of a window of 3×3."""
 
 GROUPS = ((0.05, 3), (0.2, 2), (1.0, 2))
 """The groups of channels: (the share of all channels up to its end, its passes)."""

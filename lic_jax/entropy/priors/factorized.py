@@ -12,14 +12,12 @@ import numpy as np
 from lic_jax.arrays import Float
 from lic_jax.config import LATENTS_PER_HYPER, ModelConfig
 from lic_jax.entropy.priors.base import ONE_STAGE, CodingTables, Mask, Predict
+from lic_jax.entropy.scale_table import SCALE_MIN
 from lic_jax.entropy.tables import density_shapes, factorized_tables
 
 if TYPE_CHECKING:
     from flax import linen as nn
     from jaxtyping import Array
-
-_NARROWEST = 0.11
-"""The smallest spread that a density starts with, in quantization steps: the scale table's smallest."""
 
 
 class Factorized:
@@ -100,12 +98,13 @@ class Factorized:
         """Stretches each channel's density to its spread.
 
         The densities start as logistic ones, F(v) = sigmoid(v/s), with s their initial scale; their standard deviation
-        is s √(π²/3). The first layer's weights are the softplus of the stored values.
+        is s √(π²/3). None starts narrower than the scale table's smallest scale. The first layer's weights are the
+        softplus of the stored values.
         """
         from lic_jax.entropy.priors.density import FactorizedDensity
 
         prior = dict(params["latent_prior"])
-        stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, _NARROWEST)
+        stretch = FactorizedDensity.init_scale * math.pi / math.sqrt(3) / np.maximum(spread, SCALE_MIN)
         weights = np.logaddexp(0, prior["matrix_0"]) * stretch[:, None, None]
         prior["matrix_0"] = (weights + np.log(-np.expm1(-weights))).astype(np.float32)
         return {**params, "latent_prior": prior}

@@ -107,17 +107,11 @@ class Hyperprior:
 
     def start_at(self, params: dict, spread: Float[np.ndarray, " latent"]) -> dict:
         """Starts all scales at the spread of their channels, by the hyper synthesis' last bias."""
-        hyper_synthesis = dict(params["hyper_synthesis"])
-        last = max(hyper_synthesis)
-        predicted = hyper_synthesis[last]
-        bias = np.zeros_like(predicted["bias"])
-        if self.config.scale_output == "log_scale":
-            bias[self.config.latent_channels :] = np.log(spread)
-        else:
+        scale = np.log(spread)
+        if self.config.scale_output == "log_index":
             index = np.log(spread / SCALE_MIN) / LOG_SCALE_STEP
-            bias[self.config.latent_channels :] = np.log(np.clip(index, 1, SCALE_COUNT - 1))
-        hyper_synthesis[last] = {"kernel": 0.1 * predicted["kernel"], "bias": bias}
-        return {**params, "hyper_synthesis": hyper_synthesis}
+            scale = np.log(np.clip(index, 1, SCALE_COUNT - 1))
+        return {**params, "hyper_synthesis": with_scale_bias(params["hyper_synthesis"], scale)}
 
     def to_exact(
         self, params: dict, hyper_latents: Float[np.ndarray, "count hyper_h hyper_w N"]
@@ -142,3 +136,11 @@ class Hyperprior:
     def check_receiver(self, params: dict) -> None:
         """Raises LicError unless every sum of the hyper synthesis is exact."""
         integers.check_integers(params["hyper_synthesis"])
+
+
+def with_scale_bias(hyper_synthesis: dict, scale: Float[np.ndarray, " latent"]) -> dict:
+    """Returns a hyper synthesis that begins with means near 0 and scale outputs near `scale`, by its last layer."""
+    last = max(hyper_synthesis)
+    predicted = hyper_synthesis[last]
+    bias = np.concatenate([np.zeros_like(scale), scale]).astype(predicted["bias"].dtype)
+    return {**hyper_synthesis, last: {"kernel": 0.1 * predicted["kernel"], "bias": bias}}
