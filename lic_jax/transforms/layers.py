@@ -1,5 +1,7 @@
 """The layers with weights, as Flax modules."""
 
+from collections.abc import Callable
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -24,11 +26,17 @@ class Convolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """A biased, SAME-padded transposed convolution ("convT" in the tables of the papers)."""
+    """A biased, SAME-padded transposed convolution ("convT" in the tables of the papers).
+
+    Attributes:
+      features, kernel_size, stride: its shape.
+      weights: {kernel, bias} → those that it computes with, for weights that are rounded in training.
+    """
 
     features: int
     kernel_size: int
     stride: int
+    weights: Callable[[dict], dict] | None = None
 
     @nn.compact
     def __call__(
@@ -38,6 +46,9 @@ class TransposedConvolution(nn.Module):
         initializer = nn.initializers.variance_scaling(
             self.stride**2, "fan_in", "truncated_normal", in_axis=(0, 1, 3), out_axis=2
         )
-        kernel = self.param("kernel", initializer, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return transposed_convolution(inputs, kernel, self.stride) + bias
+        tree = {
+            "kernel": self.param("kernel", initializer, shape),
+            "bias": self.param("bias", nn.initializers.zeros, (self.features,)),
+        }
+        tree = self.weights(tree) if self.weights else tree
+        return transposed_convolution(inputs, tree["kernel"], self.stride) + tree["bias"]

@@ -65,7 +65,7 @@ def test_a_later_pass_has_known_neighbours_on_opposite_sides(passes):
 
 
 def test_jax_and_numpy_give_the_same_means_and_indexes(config, params):
-    """Exactly, stage after stage, as do batches; weights on the grid stay near the trained ones."""
+    """Exactly, stage after stage, as do batches; in training the networks are those of a receiver, indexes apart."""
     exact_config, exact = prior_of(config).to_exact(params, np.zeros((1, 1, 1, 4)))
     prior = prior_of(exact_config)
     prior.check_receiver(exact)
@@ -85,7 +85,7 @@ def test_jax_and_numpy_give_the_same_means_and_indexes(config, params):
             np.testing.assert_array_equal(found[0], expected[image])
     assert len(np.unique(in_jax[2])) > 20 and np.ptp(in_jax[1]) > 1
     _, mean, index = run(config, params)
-    assert np.mean(np.abs(index - in_jax[2])) < 0.6 and np.mean(np.abs(mean - in_jax[1])) < 0.05
+    assert np.mean(mean != in_jax[1]) < 1e-3 and np.mean(np.abs(index - in_jax[2])) < 0.3
 
 
 def test_weights_off_the_grid_are_refused(config, params):

@@ -23,7 +23,7 @@ def layers(draw):
 @given(layers(), st.integers(0, 99))
 def test_sums_on_the_grid_are_the_same_in_any_order(layer, seed):
     """Against sums of whole numbers, for the largest inputs and for random ones."""
-    bias, *kernels = grid.on_grid(layer[0], layer[1], LARGEST)
+    bias, *kernels = grid.on_grid(np, layer[0], layer[1], LARGEST)
     grid.check("a layer", bias, kernels, LARGEST)
     rng = np.random.default_rng(seed)
     for inputs in (
@@ -45,13 +45,13 @@ def test_sums_on_the_grid_are_the_same_in_any_order(layer, seed):
 @settings(max_examples=50, deadline=None)
 @given(layers())
 def test_rounded_weights_are_near_and_stay_as_they_are(layer):
-    bias, *kernels = grid.on_grid(layer[0], layer[1], LARGEST)
+    bias, *kernels = grid.on_grid(np, layer[0], layer[1], LARGEST)
     for kernel, rounded in zip(layer[1], kernels, strict=True):
         assert np.all(
             np.abs(rounded - kernel) <= 0.02 * np.max([np.abs(k).max(axis=0) for k in layer[1]], axis=0) + 1e-7
         )
         np.testing.assert_array_equal(rounded.astype(np.float16), rounded)
-    for again, rounded in zip(grid.on_grid(bias, kernels, LARGEST), (bias, *kernels), strict=True):
+    for again, rounded in zip(grid.on_grid(np, bias, kernels, LARGEST), (bias, *kernels), strict=True):
         np.testing.assert_array_equal(again, rounded)
 
 
@@ -67,7 +67,7 @@ def test_activations_are_multiples_of_a_sixteenth_within_bounds():
 
 @pytest.mark.parametrize("change", [1e-9, np.nan, 2.0**20])
 def test_weights_off_the_grid_are_refused(change):
-    bias, kernel = grid.on_grid(np.zeros(2), [np.ones((3, 2))], [255])
+    bias, kernel = grid.on_grid(np, np.zeros(2), [np.ones((3, 2))], [255])
     kernel[1, 1] += np.float32(change) if change != 1e-9 else np.float32(1e-6)
     with pytest.raises(LicError, match="stage_0 breaks the bounds of exact sums; copy the weights file again"):
         grid.check("stage_0", bias, [kernel], [255])

@@ -60,8 +60,8 @@ class Context:
 
         return {
             **self._hyperprior.modules(),
-            "hyper_synthesis": context_module.HyperSynthesis(self.config.hyper_synthesis_layers),
-            "context": context_module.Context(WIDTH),
+            "hyper_synthesis": context_module.HyperSynthesis(self.config.hyper_synthesis_layers, self.is_exact),
+            "context": context_module.Context(WIDTH, self.is_exact),
         }
 
     def masks(self, shape: tuple[int, ...]) -> tuple[Mask, ...]:

@@ -24,22 +24,55 @@ class Sum(NamedTuple):
     largest: list[int]
 
 
-def _sums(params: dict, config: ModelConfig) -> Iterator[Sum]:
-    """Yields all sums of the networks, in the order in which `_from_sums` takes them."""
-    largest = SIGNED
-    for layer in transposed_layers(config.hyper_synthesis_layers):
-        tree = params["hyper_synthesis"][layer.name]
-        yield Sum(f"hyper_synthesis/{layer.name}", tree["bias"], [np.swapaxes(tree["kernel"], 2, 3)], [largest])
-        largest = RECTIFIED
-    for step in _with_networks(config):
-        tree, name = params["context"][step.name], f"context/{step.name}"
-        kernels = [tree["features"], *np.split(tree["near"], [step.known_low], axis=2)]
-        yield Sum(name, tree["bias"], kernels, [RECTIFIED, SIGNED, RECTIFIED])
-        kernels, most = [tree["out"]], [RECTIFIED]
-        if step.is_linear:
-            kernels.append(np.concatenate([tree["linear"], np.zeros_like(tree["linear"])], axis=-1))
-            most.append(SIGNED)
-        yield Sum(name, tree["out_bias"], kernels, most)
+def _layer_sum(xp, name: str, tree: dict, largest: int) -> Sum:
+    return Sum(name, tree["bias"], [xp.swapaxes(tree["kernel"], 2, 3)], [largest])
+
+
+def _stage_sums(xp, step: Step, tree: dict) -> tuple[Sum, Sum]:
+    """Returns the sums of a stage's hidden units, and of its outputs."""
+    name = f"context/{step.name}"
+    near = (tree["near"][:, :, : step.known_low], tree["near"][:, :, step.known_low :])
+    hidden = Sum(name, tree["bias"], [tree["features"], *near], [RECTIFIED, SIGNED, RECTIFIED])
+    out = Sum(name, tree["out_bias"], [tree["out"]], [RECTIFIED])
+    if step.is_linear:
+        out.kernels.append(xp.concatenate([tree["linear"], xp.zeros_like(tree["linear"])], axis=-1))
+        out.largest.append(SIGNED)
+    return hidden, out
+
+
+def layer_on_grid(xp, tree: dict, largest: int) -> dict:
+    """Rounds the weights of a layer of the hyper synthesis to the grid on which its sums are exact.
+
+    Args:
+      xp: numpy or jax.numpy, as in `grid.on_grid`.
+      tree: the layer's kernel and bias.
+      largest: the largest magnitude of its inputs, in units.
+    """
+    bias, kernel = grid.on_grid(xp, *_layer_sum(xp, "", tree, largest)[1:])
+    return {"kernel": xp.swapaxes(kernel, 2, 3), "bias": bias}
+
+
+def stage_on_grid(xp, step: Step, tree: dict) -> dict:
+    """Rounds the weights of a stage to the grid on which its sums are exact.
+
+    Args:
+      xp: numpy or jax.numpy, as in `grid.on_grid`.
+      step, tree: the stage and its weights.
+    """
+    hidden, out = _stage_sums(xp, step, tree)
+    bias, features, *near = grid.on_grid(xp, *hidden[1:])
+    out_bias, out_kernel, *linear = grid.on_grid(xp, *out[1:])
+    rounded = {"features": features, "bias": bias, "out": out_kernel, "out_bias": out_bias}
+    rounded["near"] = xp.concatenate(near, axis=2)
+    if step.is_linear:
+        rounded["linear"] = linear[0][..., : step.channels]
+    return rounded
+
+
+def _layers(config: ModelConfig) -> Iterator[tuple[str, int]]:
+    """Yields the layers of the hyper synthesis, with the largest magnitude of their inputs."""
+    for number, layer in enumerate(transposed_layers(config.hyper_synthesis_layers)):
+        yield layer.name, RECTIFIED if number else SIGNED
 
 
 def _with_networks(config: ModelConfig) -> list[Step]:
@@ -48,25 +81,21 @@ def _with_networks(config: ModelConfig) -> list[Step]:
 
 def on_grid(params: dict, config: ModelConfig) -> dict:
     """Rounds the weights of hyper synthesis and stages to the grid on which all sums are exact."""
-    rounded = (grid.on_grid(bias, kernels, largest) for _, bias, kernels, largest in _sums(params, config))
-    hyper_synthesis, context = {}, {}
-    for layer in transposed_layers(config.hyper_synthesis_layers):
-        bias, kernel = next(rounded)
-        hyper_synthesis[layer.name] = {"kernel": np.swapaxes(kernel, 2, 3), "bias": bias}
-    for step in _with_networks(config):
-        bias, features, *near = next(rounded)
-        out_bias, out, *linear = next(rounded)
-        tree = {"features": features, "bias": bias, "out": out, "out_bias": out_bias}
-        tree["near"] = np.concatenate(near, axis=2)
-        if step.is_linear:
-            tree["linear"] = linear[0][..., : step.channels]
-        context[step.name] = tree
-    return {**params, "hyper_synthesis": hyper_synthesis, "context": context}
+    layers, stages = params["hyper_synthesis"], params["context"]
+    return {
+        **params,
+        "hyper_synthesis": {name: layer_on_grid(np, layers[name], largest) for name, largest in _layers(config)},
+        "context": {step.name: stage_on_grid(np, step, stages[step.name]) for step in _with_networks(config)},
+    }
 
 
 def check(params: dict, config: ModelConfig) -> None:
     """Raises LicError unless all sums are exact."""
-    for name, bias, kernels, largest in _sums(params, config):
+    layers, stages = params["hyper_synthesis"], params["context"]
+    sums = [_layer_sum(np, f"hyper_synthesis/{name}", layers[name], largest) for name, largest in _layers(config)]
+    for step in _with_networks(config):
+        sums += _stage_sums(np, step, stages[step.name])
+    for name, bias, kernels, largest in sums:
         grid.check(name, bias, kernels, largest)
 
 

@@ -1,19 +1,21 @@
 """The context prior's networks as Flax modules, for training, and on the grid for coding.
 
-Activations lie on the grid of `entropy.priors.grid` in training, too; gradients pass the rounding unchanged.
+Activations and weights lie on the grid of `entropy.priors.grid` in training, too; gradients pass the rounding
+unchanged.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lic_jax.entropy.priors import grid
+from lic_jax.entropy.priors import context_exact, grid
 from lic_jax.entropy.priors.context_plan import WINDOW, Step
 from lic_jax.gradients import straight_through
-from lic_jax.transforms.description import Layers
+from lic_jax.transforms.description import Layers, TransposedConv
 from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.transforms.layers import TransposedConvolution
 
@@ -25,25 +27,38 @@ def _straight_through(step: Callable, values: Array) -> Array:
     return straight_through(values, step(values))
 
 
+def _rounded(is_exact: bool, on_grid: Callable[[dict], dict], tree: dict) -> dict:
+    """Returns weights on the grid; those of an exact model are there and stay as they are."""
+    return tree if is_exact else jax.tree.map(straight_through, tree, on_grid(jax.lax.stop_gradient(tree)))
+
+
 class HyperSynthesis(nn.Module):
     """A hyper synthesis: ẑ → its last hidden layer, the features, and (μ, s) before any context, side by side.
 
     Attributes:
       layers: its description.
+      is_exact: whether its weights are on the grid.
     """
 
     layers: Layers
+    is_exact: bool
 
     @nn.compact
     def __call__(
         self, hyper_latent: Float[Array, "batch rows columns hyper"]
     ) -> tuple[Float[Array, "batch h w features"], Float[Array, "batch h w out"]]:
-        make = lambda layer: TransposedConvolution(layer.features, layer.kernel_size, layer.stride, name=layer.name)
-        *hidden_layers, last = transposed_layers(self.layers)
+        first, *others = transposed_layers(self.layers)
         features = grid.signed(jnp, hyper_latent, _straight_through)
-        for layer in hidden_layers:
-            features = grid.rectified(jnp, make(layer)(features), _straight_through)
-        return features, grid.fine(jnp, make(last)(features), _straight_through)
+        outputs = self._layer(first, context_exact.SIGNED)(features)
+        for layer in others:
+            features = grid.rectified(jnp, outputs, _straight_through)
+            outputs = self._layer(layer, context_exact.RECTIFIED)(features)
+        return features, grid.fine(jnp, outputs, _straight_through)
+
+    def _layer(self, layer: TransposedConv, largest: int) -> TransposedConvolution:
+        on_grid = partial(context_exact.layer_on_grid, jnp, largest=largest)
+        weights = partial(_rounded, self.is_exact, on_grid)
+        return TransposedConvolution(layer.features, layer.kernel_size, layer.stride, weights, name=layer.name)
 
 
 class Stage(nn.Module):
@@ -52,31 +67,43 @@ class Stage(nn.Module):
     Attributes:
       step: the stage.
       width: its hidden units.
+      is_exact: whether its weights are on the grid.
       kernel_size: the window; it marks this as a layer whose output is cut at an image's borders.
     """
 
     step: Step
     width: int
+    is_exact: bool
     kernel_size: int = WINDOW
 
     @nn.compact
     def __call__(
         self, features: Float[Array, "batch h w features"], latent: Float[Array, "batch h w latent"]
     ) -> Float[Array, "batch h w out"]:
-        step, window = self.step, (self.kernel_size, self.kernel_size)
-        kernel = self.param("features", nn.initializers.he_normal(), (features.shape[-1], self.width))
-        hidden = _product(features, kernel) + self.param("bias", nn.initializers.zeros, (self.width,))
+        step = self.step
         known = grid.signed(jnp, latent[..., : step.known_low], _straight_through)
         magnitudes = grid.rectified(jnp, jnp.abs(latent[..., : step.known]), _straight_through)
-        inputs = jnp.concatenate([known, magnitudes], axis=-1)
-        kernel = self.param("near", _SMALL, (*window, inputs.shape[-1], self.width))
-        hidden = grid.rectified(jnp, hidden + _convolution(inputs, kernel), _straight_through)
-        out = _product(hidden, self.param("out", nn.initializers.zeros, (self.width, 2 * step.channels)))
-        out += self.param("out_bias", nn.initializers.zeros, (2 * step.channels,))
+        near = jnp.concatenate([known, magnitudes], axis=-1)
+        weights = self._weights(features.shape[-1], near.shape[-1])
+        hidden = _product(features, weights["features"]) + weights["bias"] + _convolution(near, weights["near"])
+        hidden = grid.rectified(jnp, hidden, _straight_through)
+        out = _product(hidden, weights["out"]) + weights["out_bias"]
         if step.is_linear:
-            kernel = self.param("linear", nn.initializers.zeros, (*window, step.known_low, step.channels))
-            out = out.at[..., : step.channels].add(_convolution(known, kernel))
+            out = out.at[..., : step.channels].add(_convolution(known, weights["linear"]))
         return grid.fine(jnp, out, _straight_through)
+
+    def _weights(self, features: int, near: int) -> dict[str, Array]:
+        step, zeros, window = self.step, nn.initializers.zeros, (self.kernel_size, self.kernel_size)
+        drawn = {
+            "features": self.param("features", nn.initializers.he_normal(), (features, self.width)),
+            "bias": self.param("bias", zeros, (self.width,)),
+            "near": self.param("near", _SMALL, (*window, near, self.width)),
+            "out": self.param("out", zeros, (self.width, 2 * step.channels)),
+            "out_bias": self.param("out_bias", zeros, (2 * step.channels,)),
+        }
+        if step.is_linear:
+            drawn["linear"] = self.param("linear", zeros, (*window, step.known_low, step.channels))
+        return _rounded(self.is_exact, partial(context_exact.stage_on_grid, jnp, step), drawn)
 
 
 class Context(nn.Module):
@@ -84,15 +111,17 @@ class Context(nn.Module):
 
     Attributes:
       width: the hidden units of each.
+      is_exact: whether their weights are on the grid.
     """
 
     width: int
+    is_exact: bool
 
     @nn.compact
     def __call__(
         self, step: Step, features: Float[Array, "batch h w features"], latent: Float[Array, "batch h w latent"]
     ) -> Float[Array, "batch h w out"]:
-        return Stage(step, self.width, name=step.name)(features, latent)
+        return Stage(step, self.width, self.is_exact, name=step.name)(features, latent)
 
 
 def _product(inputs: Array, kernel: Array) -> Array:

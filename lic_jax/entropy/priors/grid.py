@@ -3,7 +3,7 @@
 Activations are multiples of 1/16. The weights of an output are multiples of a power of two of its own, at most 255 of
 them, and are chosen so that the sum of all |weight · activation| stays below 2²⁴ of the products' units. Then float32
 holds every partial sum exactly: in any order, fused or not, on every machine (docs/design.md, rule 1). Nothing has to
-be rescaled: a network is trained with activations on the grid, and `on_grid` rounds its weights in the end.
+be rescaled: a network is trained with activations and weights on the grid (`on_grid`).
 No framework is imported here: the array module is an argument.
 """
 
@@ -61,10 +61,12 @@ def _nearest(xp, values, unit: float = UNIT):
     return xp.floor(values * np.float32(1 / unit) + np.float32(0.5)) * np.float32(unit)
 
 
-def on_grid(bias: np.ndarray, kernels: Sequence[np.ndarray], largest: Sequence[int]) -> tuple[np.ndarray, ...]:
+def on_grid(xp, bias, kernels: Sequence, largest: Sequence[int]) -> tuple:
     """Rounds the weights of a layer: to the finest grid, one for each output, on which all sums are exact.
 
     Args:
+      xp: numpy, for a receiver's weights; or jax.numpy, for training, where an output whose weights just fit may get
+        a grid of half as many steps.
       bias: [out].
       kernels: [..., out] each, for inputs that are added up.
       largest: the largest magnitude of each kernel's inputs, in units.
@@ -72,15 +74,17 @@ def on_grid(bias: np.ndarray, kernels: Sequence[np.ndarray], largest: Sequence[i
     Returns:
       The bias and the kernels, float32.
     """
-    flat = [np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]) for kernel in kernels]
-    most_weight = np.maximum(np.max([np.abs(kernel).max(axis=0) for kernel in flat], axis=0), 1e-12)
-    sums = sum(np.abs(kernel).sum(axis=0) * most for kernel, most in zip(flat, largest, strict=True))
-    sums = sums + np.abs(bias) / UNIT + 1e-12
+    wide = np.float64 if xp is np else np.float32
+    bias, *kernels = (xp.asarray(array, wide) for array in (bias, *kernels))
+    flat = [xp.abs(kernel).reshape(-1, kernel.shape[-1]) for kernel in kernels]
+    most_weight = xp.maximum(xp.max(xp.concatenate(flat), axis=0), 1e-12)
+    sums = sum(kernel.sum(axis=0) * most for kernel, most in zip(flat, largest, strict=True))
+    sums = sums + xp.abs(bias) / UNIT + 1e-12
     room = _SUM_LIMIT - 1 - sum(len(kernel) * most for kernel, most in zip(flat, largest, strict=True))
-    exponent = np.floor(np.minimum(np.log2(_WEIGHT_MAX / most_weight), np.log2(room / sums)))
-    scale = 2.0 ** np.minimum(exponent, _FINEST)
-    rounded = [np.rint(np.asarray(kernel, np.float64) * scale) / scale for kernel in kernels]
-    own_bias = np.rint(np.asarray(bias, np.float64) * scale / UNIT) * UNIT / scale
+    exponent = xp.floor(xp.minimum(xp.log2(_WEIGHT_MAX / most_weight), xp.log2(room / sums)))
+    scale = xp.ldexp(wide(1), xp.minimum(exponent, _FINEST).astype(np.int32))
+    rounded = [xp.rint(kernel * scale) / scale for kernel in kernels]
+    own_bias = xp.rint(bias * scale / UNIT) * UNIT / scale
     return tuple(array.astype(np.float32) for array in (own_bias, *rounded))
 
 
