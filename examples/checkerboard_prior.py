@@ -42,6 +42,7 @@ class Checkerboard:
     receiver_parts: ClassVar[tuple[str, ...]] = (*Hyperprior.receiver_parts, "neighbours")
     halo: ClassVar[int | None] = None
     stage_count: ClassVar[int] = 2
+    mean_channels = Hyperprior.mean_channels
 
     def __init__(self, config: ModelConfig):
         self.config, self._hyperprior = config, Hyperprior(config)

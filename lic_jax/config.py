@@ -103,6 +103,11 @@ class ModelConfig:
         return PRIORS[self.prior].has_hyper_latent
 
     @property
+    def mean_channels(self) -> int:
+        """How many channels of the latent, the first ones, have means."""
+        return PRIORS[self.prior].mean_channels(self.latent_channels)
+
+    @property
     def analysis_layers(self) -> Transform:
         """The analysis' layers, or a Flax module if it was registered as one."""
         return ANALYSES[self.analysis](self)

@@ -19,20 +19,20 @@ def standard_analysis(config: ModelConfig) -> Layers:
 
 
 def standard_synthesis(config: ModelConfig) -> Layers:
-    """Describes convT5s2 N · convT5s2 ⌊3N/2⌋ · convT3s1 2C, with ReLU between them (Minnen et al. 2018)."""
+    """Describes convT5s2 N · convT5s2 ⌊3N/2⌋ · convT3s1 to (μ, s), with ReLU between them (Minnen et al. 2018)."""
     first, second = config.hyper_channels, config.hyper_channels * 3 // 2
     if config.hyper_synthesis_channels:
         first, second = widths(config, "hyper_synthesis_channels", 2)
     return (
         *(TransposedConv("layer_0", first, 5, 2), ReLU()),
         *(TransposedConv("layer_1", second, 5, 2), ReLU()),
-        TransposedConv("layer_2", 2 * config.latent_channels, 3),
+        TransposedConv("layer_2", config.mean_channels + config.latent_channels, 3),
     )
 
 
 def jpeg_like_synthesis(config: ModelConfig) -> Layers:
-    """Describes one transposed convolution, 6×6 of stride 4, to 2C outputs (Yang & Mandt, ICCV 2023)."""
-    return (TransposedConv("layer_0", 2 * config.latent_channels, 6, LATENTS_PER_HYPER),)
+    """Describes one transposed convolution, 6×6 of stride 4, to (μ, s) (Yang & Mandt, ICCV 2023)."""
+    return (TransposedConv("layer_0", config.mean_channels + config.latent_channels, 6, LATENTS_PER_HYPER),)
 
 
 def transposed_layers(layers: Layers) -> tuple[TransposedConv, ...]:

@@ -58,6 +58,11 @@ class Prior(Protocol):
 
     def __init__(self, config: ModelConfig): ...
 
+    @staticmethod
+    def mean_channels(channels: int) -> int:
+        """Returns how many of a latent's channels, the first ones, have means; those of all others are zero."""
+        ...
+
     @property
     def table_count(self) -> int:
         """The number of the latent's coding tables."""

@@ -1,8 +1,8 @@
 """A prior that sees what is known already: groups of channels, each coded in a few passes over the positions.
 
-Means, scales and features follow from a hyper latent, as in a hyperprior. Each stage after the first has a network that
-changes them. It sees the features, and the latents of earlier stages in a window of 3×3: the magnitudes of all, the
-signs of those of lowest frequency.
+Scales, the means of the stronger channels, and features follow from a hyper latent, as in a hyperprior. Each stage
+after the first has a network that changes them. It sees the features, and the latents of earlier stages in a window of
+3×3: the magnitudes of all, the signs of those of lowest frequency.
 After Minnen & Singh, "Channel-Wise Autoregressive Entropy Models" (ICIP 2020), He et al., "Checkerboard Context Model"
 (CVPR 2021) and "ELIC" (CVPR 2022, section 3.2), with networks small enough for a light decoder, exact on every machine.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
-from lic_jax.entropy.priors import context_exact
+from lic_jax.entropy.priors import context_exact, context_plan
 from lic_jax.entropy.priors.base import Mask, Predict
 from lic_jax.entropy.priors.context_plan import GROUPS, Step, masks, steps
 from lic_jax.entropy.priors.hyperprior import Hyperprior, with_scale_bias
@@ -54,6 +54,11 @@ class Context:
     def _steps(self) -> tuple[Step, ...]:
         return steps(self.config.latent_channels)
 
+    @staticmethod
+    def mean_channels(channels: int) -> int:
+        """Returns the channels of the first two groups."""
+        return context_plan.mean_channels(channels)
+
     def modules(self) -> "dict[str, nn.Module]":
         """Makes a hyperprior's modules with a hyper synthesis on the grid, and the stages' networks."""
         from lic_jax.entropy.priors import context_module
@@ -82,31 +87,34 @@ class Context:
         from lic_jax.entropy.priors.gaussian import inside_table
         from lic_jax.gradients import straight_through
 
-        mean, scale = (part[..., step.first : step.last] for part in jnp.split(without_context, 2, axis=-1))
+        channels = self.config.latent_channels
+        parts = jnp.split(without_context, [without_context.shape[-1] - channels], axis=-1)
+        mean, scale = (part[..., step.first : step.last] for part in parts)
         if step.known:
-            more = jnp.split(modules.context(step, features, latent), 2, axis=-1)
+            more = jnp.split(modules.context(step, features, latent), [step.means], axis=-1)
             mean, scale = mean + more[0], scale + more[1]
         index = inside_table(_INDEXES_PER_UNIT * scale)
         if self.is_exact:
             index = straight_through(index, _whole_index(jnp, scale))
-        beside = ((0, 0),) * 3 + ((step.first, self.config.latent_channels - step.last),)
-        return jnp.pad(mean, beside), jnp.pad(index, beside)
+        beside = lambda part: jnp.pad(part, ((0, 0),) * 3 + ((step.first, channels - step.first - part.shape[-1]),))
+        return beside(mean), beside(index)
 
     def receiver_stages(
         self, params: dict
     ) -> Callable[[Float[np.ndarray, "1 hyper_h hyper_w N"]], tuple[Predict, ...]]:
         """Prepares the same stages in NumPy; each computes the positions that it codes, and leaves zeros elsewhere."""
         run = context_exact.hyper_synthesis(params["hyper_synthesis"], self.config)
+        channels = self.config.latent_channels
 
         def predict(
             features: np.ndarray, without_context: np.ndarray, step: Step, latent: np.ndarray | None
         ) -> tuple[np.ndarray, np.ndarray]:
             rows, columns, own_mean, scale = context_exact.predict(
-                step, params["context"].get(step.name), features, without_context, latent
+                step, params["context"].get(step.name), channels, features, without_context, latent
             )
-            shape = (*features.shape[:3], self.config.latent_channels)
+            shape = (*features.shape[:3], channels)
             mean, index = np.zeros(shape, np.float32), np.zeros(shape, np.uint16)
-            mean[0, rows, columns, step.first : step.last] = own_mean
+            mean[0, rows, columns, step.first : step.first + step.means] = own_mean
             index[0, rows, columns, step.first : step.last] = _whole_index(np, scale)
             return mean, index
 

@@ -105,7 +105,7 @@ def shapes(config: ModelConfig, width: int) -> dict[str, tuple[int, ...]]:
     features = transposed_layers(config.hyper_synthesis_layers)[-2].features
     for step in _with_networks(config):
         own = {"features": (features, width), "bias": (width,)}
-        own |= {"out": (width, 2 * step.channels), "out_bias": (2 * step.channels,)}
+        own |= {"out": (width, step.outputs), "out_bias": (step.outputs,)}
         own["near"] = (WINDOW, WINDOW, step.known_low + step.known, width)
         if step.is_linear:
             own["linear"] = (WINDOW, WINDOW, step.known_low, step.channels)
@@ -114,7 +114,7 @@ def shapes(config: ModelConfig, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def hyper_synthesis(params: dict, config: ModelConfig):
-    """Prepares the hyper synthesis in NumPy: ẑ → features [1, h, w, F], and (μ, s) without context [1, h, w, 2C]."""
+    """Prepares the hyper synthesis in NumPy: ẑ → features [1, h, w, F], and (μ, s) without context."""
     trees = [(params[layer.name], layer.stride) for layer in transposed_layers(config.hyper_synthesis_layers)]
     layers = [(transposed_convolution_products(np, tree["kernel"], stride), tree["bias"]) for tree, stride in trees]
 
@@ -132,6 +132,7 @@ def hyper_synthesis(params: dict, config: ModelConfig):
 def predict(
     step: Step,
     params: dict | None,
+    channels: int,
     features: Float[np.ndarray, "1 h w features"],
     without_context: Float[np.ndarray, "1 h w out"],
     latent: np.ndarray | None,
@@ -140,16 +141,18 @@ def predict(
 
     Args:
       step, params: the stage and its weights; the first stage has none.
+      channels: C.
       features, without_context: of the hyper synthesis.
       latent: ŷ of the earlier stages [1, h, w, C], zero elsewhere.
 
     Returns:
-      The rows and the columns of the n positions, and μ and s there, [n, channels of the stage] each.
+      The rows and the columns of the n positions, and μ [n, means of the stage] and s [n, channels of the stage] there.
     """
     _, height, width, _ = features.shape
     rows, columns = np.nonzero(positions(step.passes, step.number, height, width))
     own = slice(step.first, step.last)
-    mean, scale = (part[0, ..., own][rows, columns] for part in np.split(without_context, 2, axis=-1))
+    parts = np.split(without_context, [without_context.shape[-1] - channels], axis=-1)
+    mean, scale = (part[0, ..., own][rows, columns] for part in parts)
     if params is None or latent is None:
         return rows, columns, mean, scale
     signed = _windows(grid.signed(np, latent[0, ..., : step.known_low]), rows, columns)
@@ -157,7 +160,7 @@ def predict(
     near = np.split(params["near"], [step.known_low], axis=2)
     hidden = features[0, rows, columns] @ params["features"] + params["bias"]
     hidden = grid.rectified(np, hidden + _product(signed, near[0]) + _product(magnitudes, near[1]))
-    more_mean, more_scale = np.split(hidden @ params["out"] + params["out_bias"], 2, axis=-1)
+    more_mean, more_scale = np.split(hidden @ params["out"] + params["out_bias"], [step.means], axis=-1)
     if step.is_linear:
         more_mean = more_mean + _product(signed, params["linear"])
     return rows, columns, mean + grid.fine(np, more_mean), scale + grid.fine(np, more_scale)

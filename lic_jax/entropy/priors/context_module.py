@@ -98,8 +98,8 @@ class Stage(nn.Module):
             "features": self.param("features", nn.initializers.he_normal(), (features, self.width)),
             "bias": self.param("bias", zeros, (self.width,)),
             "near": self.param("near", _SMALL, (*window, near, self.width)),
-            "out": self.param("out", zeros, (self.width, 2 * step.channels)),
-            "out_bias": self.param("out_bias", zeros, (2 * step.channels,)),
+            "out": self.param("out", zeros, (self.width, step.outputs)),
+            "out_bias": self.param("out_bias", zeros, (step.outputs,)),
         }
         if step.is_linear:
             drawn["linear"] = self.param("linear", zeros, (*window, step.known_low, step.channels))

@@ -21,6 +21,7 @@ class Step(NamedTuple):
       passes: the number of the group's passes over the positions: 1, 2 (a checkerboard) or 3 (from coarse to fine).
       number: the number of this pass.
       low: how many channels of lowest frequency are seen with their sign.
+      means: how many of its channels have means: all, or none in the last group.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Step(NamedTuple):
     passes: int
     number: int
     low: int
+    means: int
 
     @property
     def channels(self) -> int:
@@ -51,19 +53,25 @@ class Step(NamedTuple):
         return min(self.known, self.low)
 
     @property
+    def outputs(self) -> int:
+        """The number of its means and scales, for each position."""
+        return self.means + self.channels
+
+    @property
     def is_linear(self) -> bool:
         """Whether its means also follow linearly from the known channels of lowest frequency."""
-        return self.known > 0 and self.first < LINEAR_BELOW * self.low
+        return self.known > 0 and self.means > 0
 
 
 WINDOW = 3
 """A stage sees the positions of a window of 3×3."""
 
 GROUPS = ((0.05, 3), (0.2, 2), (1.0, 2))
-"""The groups of channels: (the share of all channels up to its end, its passes)."""
+"""The groups of channels: (the share of all channels up to its end, its passes).
 
-LINEAR_BELOW = 4
-"""Means are also predicted linearly for groups that begin below this many times the lowest channels."""
+The last group, most of the channels, has no means: they would save nothing. So most of its latents are exactly zero,
+and a synthesis can leave these out.
+"""
 
 
 @functools.lru_cache(maxsize=16)
@@ -73,10 +81,17 @@ def steps(channels: int) -> tuple[Step, ...]:
     ends = [min(end, channels - (len(GROUPS) - 1 - index)) for index, end in enumerate(ends)]
     found: list[Step] = []
     for first, last, (_, passes) in zip((0, *ends), ends, GROUPS, strict=False):
+        means = last - first if last < channels else 0
         found += [
-            Step(f"stage_{len(found) + number}", first, last, passes, number, ends[0]) for number in range(passes)
+            Step(f"stage_{len(found) + number}", first, last, passes, number, ends[0], means)
+            for number in range(passes)
         ]
     return tuple(found)
+
+
+def mean_channels(channels: int) -> int:
+    """Returns how many channels, the first ones, have means."""
+    return max(step.last for step in steps(channels) if step.means)
 
 
 def positions(passes: int, number: int, rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:

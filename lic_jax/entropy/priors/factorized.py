@@ -33,6 +33,11 @@ class Factorized:
     def __init__(self, config: ModelConfig):
         self.config = config
 
+    @staticmethod
+    def mean_channels(channels: int) -> int:
+        """Returns 0."""
+        return 0
+
     @property
     def table_count(self) -> int:
         """One table for each channel."""

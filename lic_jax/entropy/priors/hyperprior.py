@@ -34,6 +34,11 @@ class Hyperprior:
     def __init__(self, config: ModelConfig):
         self.config = config
 
+    @staticmethod
+    def mean_channels(channels: int) -> int:
+        """Returns the number of all channels."""
+        return channels
+
     @property
     def table_count(self) -> int:
         """One table for each scale."""
@@ -142,5 +147,6 @@ def with_scale_bias(hyper_synthesis: dict, scale: Float[np.ndarray, " latent"]) 
     """Returns a hyper synthesis that begins with means near 0 and scale outputs near `scale`, by its last layer."""
     last = max(hyper_synthesis)
     predicted = hyper_synthesis[last]
-    bias = np.concatenate([np.zeros_like(scale), scale]).astype(predicted["bias"].dtype)
+    means = np.zeros(len(predicted["bias"]) - len(scale))
+    bias = np.concatenate([means, scale]).astype(predicted["bias"].dtype)
     return {**hyper_synthesis, last: {"kernel": 0.1 * predicted["kernel"], "bias": bias}}
