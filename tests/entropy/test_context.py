@@ -85,6 +85,7 @@ def test_jax_and_numpy_give_the_same_means_and_indexes(config, params):
             np.testing.assert_array_equal(found[0], expected[image])
     means = context_plan.mean_channels(24)
     assert 0 < means < 24 and np.all(in_jax[1][..., means:] == 0) and np.all(np.ptp(in_jax[1][..., :means], (0, 1, 2)))
+    assert np.all(in_jax[1] * 8 == np.rint(in_jax[1] * 8))
     assert len(np.unique(in_jax[2])) > 20 and np.ptp(in_jax[1]) > 1
     _, mean, index = run(config, params)
     assert np.mean(mean != in_jax[1]) < 1e-3 and np.mean(np.abs(index - in_jax[2])) < 0.3

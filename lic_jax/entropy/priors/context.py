@@ -16,7 +16,7 @@ import numpy as np
 
 from lic_jax.arrays import Float
 from lic_jax.config import ModelConfig
-from lic_jax.entropy.priors import context_exact, context_plan
+from lic_jax.entropy.priors import context_exact, context_plan, grid
 from lic_jax.entropy.priors.base import Mask, Predict
 from lic_jax.entropy.priors.context_plan import GROUPS, Step, masks, steps
 from lic_jax.entropy.priors.hyperprior import Hyperprior, with_scale_bias
@@ -93,6 +93,7 @@ class Context:
         if step.known:
             more = jnp.split(modules.context(step, features, latent), [step.means], axis=-1)
             mean, scale = mean + more[0], scale + more[1]
+        mean = grid.coarse(jnp, mean, lambda step, values: straight_through(values, step(values)))
         index = inside_table(_INDEXES_PER_UNIT * scale)
         if self.is_exact:
             index = straight_through(index, _whole_index(jnp, scale))
@@ -114,7 +115,7 @@ class Context:
             )
             shape = (*features.shape[:3], channels)
             mean, index = np.zeros(shape, np.float32), np.zeros(shape, np.uint16)
-            mean[0, rows, columns, step.first : step.first + step.means] = own_mean
+            mean[0, rows, columns, step.first : step.first + step.means] = grid.coarse(np, own_mean)
             index[0, rows, columns, step.first : step.last] = _whole_index(np, scale)
             return mean, index
 

@@ -23,6 +23,7 @@ SIGNED_MAX = 2047
 """The largest magnitude of a signed input, in units: ±128."""
 
 _FINE_UNIT, _FINE_MAX = 2.0**-10, 2.0**12
+_COARSE_UNIT = 1 / 8
 _WEIGHT_MAX = 255
 _SUM_LIMIT = 1 << 24
 _FINEST = 24
@@ -55,6 +56,11 @@ def fine(xp, values, quantize: Callable = without_gradient):
     """Rounds outputs to multiples of 2⁻¹⁰ between ±4096: float32 holds a sum of two of them exactly."""
     most = np.float32(_FINE_MAX)
     return quantize(lambda inner: _nearest(xp, inner, _FINE_UNIT), xp.clip(values, -most, most))
+
+
+def coarse(xp, values, quantize: Callable = without_gradient):
+    """Rounds means to multiples of 1/8; small ones become zero, so that most latents do, and a synthesis skips them."""
+    return quantize(lambda inner: _nearest(xp, inner, _COARSE_UNIT), values)
 
 
 def _nearest(xp, values, unit: float = UNIT):
