@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 # device has NumPy, constriction and Pillow alone (tests/codec/test_decoder.py), so the lines below do the same.
 if TYPE_CHECKING:
     from lic_jax.codec.codec import Codec, load
-    from lic_jax.codec.decoder import Decoder, load_decoder
+    from lic_jax.codec.decoder import Decoder
+    from lic_jax.codec.loading import load_decoder
     from lic_jax.config import ModelConfig
     from lic_jax.errors import LicError, LicWarning
     from lic_jax.model import CodecModel
@@ -29,7 +30,7 @@ _HOMES = {
     "ModelConfig": "lic_jax.config",
     "fit_rate_distortion_curve": "lic_jax.training.curve",
     "load": "lic_jax.codec.codec",
-    "load_decoder": "lic_jax.codec.decoder",
+    "load_decoder": "lic_jax.codec.loading",
 }
 
 __all__ = [

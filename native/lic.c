@@ -22,16 +22,25 @@ struct term {
 
 /* ---- The hot loops, compiled for several instruction sets (at the end of this file) ---- */
 
-/* sum[0 .. width) += the terms' rows of a matrix; width is a multiple of LANES. */
-typedef void add_rows_fn(float *sum, int width, const float *matrix, size_t stride, const struct term *terms, int count);
-
-/* sums[6][width] of one row of output pixels, for the two columns and three colours of each position. */
-typedef void image_row_fn(float *sums, int width, const float *const *rows, const float *const *kernels, int count,
-                          int channels, int halo, size_t row_stride);
+/* Numbers of the grid (lic_jax/entropy/priors/grid.py), and the activations of both kinds of networks. */
+enum activation { GRID_SIGNED, GRID_HIDDEN, GRID_LAST, INTEGER_HIDDEN, INTEGER_LAST };
 
 struct kernels {
-  add_rows_fn *add_rows;
-  image_row_fn *image_row;
+  /* sum[0 .. width) += the terms' rows of a matrix; width is a multiple of LANES. */
+  void (*add_rows)(float *sum, int width, const float *matrix, size_t stride, const struct term *terms, int count);
+  /* Lists the values that are not zero, from row `first` on; returns how many there are. */
+  int (*collect)(const float *values, int count, uint32_t first, struct term *terms);
+  /* Applies an activation to sums; bias and scale are NULL where there is none. */
+  void (*activate)(enum activation kind, float *values, const float *bias, const float *scale, int count);
+  /* Means and scale indexes of the context prior, from (mu, s) and their changes (NULL for none). */
+  void (*means)(float *means, const float *before, const float *change, int count);
+  void (*indexes)(uint16_t *indexes, const float *before, const float *change, int count);
+  /* values[j] * (beta + gamma |values|), bounded below, for `count` positions of `channels`. */
+  void (*normalize)(float *values, int count, int channels, const float *bias, const float *beta, const float *gamma,
+                    float least);
+  /* sums[6][width] of one row of output pixels, for the two columns and three colours of each position. */
+  void (*image_row)(float *sums, int width, const float *const *rows, const float *const *kernels, int count,
+                    int channels, int halo, size_t row_stride);
 };
 
 static const struct kernels *kernels_of_this_machine(void);
@@ -654,6 +663,22 @@ static int decode_symbols(struct range_decoder *decoder, const uint32_t *boundar
 
 /* ---- Networks ---- */
 
+static float clipped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
+
+/* The largest whole number that is not above a value within +-2^31. */
+static float floor_of(float value) {
+  int32_t whole = (int32_t)value;
+  return (float)(whole - ((float)whole > value));
+}
+
+static float rectified(float value) { return floor_of(clipped(value, 0, 255.0f / 16) * 16 + 0.5f) * 0.0625f; }
+
+static float with_sign(float value) {
+  return floor_of(clipped(value, -2047.0f / 16, 2047.0f / 16) * 16 + 0.5f) * 0.0625f;
+}
+
+static float fine(float value) { return floor_of(clipped(value, -4096, 4096) * 1024 + 0.5f) * 0.0009765625f; }
+
 /* A field [rows][columns][channels] inside a buffer with margins. */
 struct field {
   int rows, columns, channels;
@@ -663,13 +688,6 @@ struct field {
 
 static const float *at_position(const struct field *field, int row, int column) {
   return field->values + (size_t)row * field->row_stride + (size_t)column * (size_t)field->channels;
-}
-
-static int collect(const float *values, int count, uint32_t first_row, struct term *terms) {
-  int index, found = 0;
-  for (index = 0; index < count; index++)
-    if (values[index] != 0) terms[found].row = first_row + (uint32_t)index, terms[found++].value = values[index];
-  return found;
 }
 
 /* Takes memory for the output of a transposed convolution of a field, with the margins that it writes to. */
@@ -694,7 +712,7 @@ static void add_transposed(const struct kernels *kernels, const struct transpose
   int row, column, p;
   for (row = 0; row < in->rows; row++)
     for (column = 0; column < in->columns; column++) {
-      int count = collect(at_position(in, row, column), in->channels, 0, terms);
+      int count = kernels->collect(at_position(in, row, column), in->channels, 0, terms);
       float *corner = start + (size_t)(row * layer->stride) * out->row_stride +
                       (size_t)(column * layer->stride) * (size_t)layer->outputs;
       for (p = 0; count && p < layer->size; p++)
@@ -703,43 +721,13 @@ static void add_transposed(const struct kernels *kernels, const struct transpose
     }
 }
 
-static float clipped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
-
-static float rectified(float value) { return floorf(clipped(value, 0, 255.0f / 16) * 16 + 0.5f) * 0.0625f; }
-
-static float with_sign(float value) {
-  return floorf(clipped(value, -2047.0f / 16, 2047.0f / 16) * 16 + 0.5f) * 0.0625f;
-}
-
-static float fine(float value) { return floorf(clipped(value, -4096, 4096) * 1024 + 0.5f) * 0.0009765625f; }
-
-/* Applies a function of (sum, layer, output channel) to every value of a field. */
-typedef float activation_fn(float sum, const struct transposed *layer, int channel);
-
-static float grid_hidden(float sum, const struct transposed *layer, int channel) {
-  return rectified(sum + layer->bias[channel]);
-}
-
-static float grid_last(float sum, const struct transposed *layer, int channel) {
-  return fine(sum + layer->bias[channel]);
-}
-
-static float integer_hidden(float sum, const struct transposed *layer, int channel) {
-  return clipped(floorf((sum + layer->bias[channel]) * layer->scale[channel]), 0, 255);
-}
-
-static float integer_last(float sum, const struct transposed *layer, int channel) {
-  return (sum + layer->bias[channel]) * layer->scale[channel];
-}
-
-static void activate(struct field *field, const struct transposed *layer, activation_fn *activation) {
-  int row, column, channel;
+static void activate(const struct kernels *kernels, enum activation kind, struct field *field,
+                     const struct transposed *layer) {
+  int row, column;
   for (row = 0; row < field->rows; row++)
-    for (column = 0; column < field->columns; column++) {
-      float *values = field->values + (size_t)row * field->row_stride + (size_t)column * (size_t)field->channels;
-      for (channel = 0; channel < field->channels; channel++)
-        values[channel] = activation(values[channel], layer, channel);
-    }
+    for (column = 0; column < field->columns; column++)
+      kernels->activate(kind, field->values + (size_t)row * field->row_stride + (size_t)column * (size_t)field->channels,
+                        layer->bias, layer->scale, field->channels);
 }
 
 /* An image's decoding: what its stages share. */
@@ -824,8 +812,9 @@ static void run_hyper_synthesis(struct decoding *decoding) {
   int layer, integer = model->prior == HYPERPRIOR;
   for (index = 0; index < count; index++) {
     float value = in.values[index];
-    in.values[index] = integer ? clipped(floorf(value * model->input_scale[index % (size_t)in.channels] + 0.5f), -128, 127)
-                               : with_sign(value);
+    in.values[index] =
+        integer ? floor_of(clipped(value * model->input_scale[index % (size_t)in.channels] + 0.5f, -128, 127))
+                : with_sign(value);
   }
   for (layer = 0; layer < model->hyper_layers; layer++) {
     const struct transposed *own = &model->hyper_layer[layer];
@@ -833,7 +822,8 @@ static void run_hyper_synthesis(struct decoding *decoding) {
     out = output_of(own, in.rows, in.columns, decoding->arena);
     if (!fits(decoding->arena)) return;
     add_transposed(decoding->kernels, own, &in, &out, decoding->terms);
-    activate(&out, own, integer ? is_last ? integer_last : integer_hidden : is_last ? grid_last : grid_hidden);
+    activate(decoding->kernels,
+             integer ? is_last ? INTEGER_LAST : INTEGER_HIDDEN : is_last ? GRID_LAST : GRID_HIDDEN, &out, own);
     decoding->features = in;
     in = out;
   }
@@ -860,7 +850,7 @@ static int decode_factorized(struct decoding *decoding, struct range_decoder *de
 
 static uint16_t integer_index(const lic_model *model, float scale) {
   uint16_t index = 0;
-  if (!model->log_index) return (uint16_t)floorf(clipped(scale, 0, SCALES - 1));
+  if (!model->log_index) return (uint16_t)clipped(scale, 0, SCALES - 1);
   while (index < SCALES - 1 && model->log_index_thresholds[index] <= scale) index++;
   return index;
 }
@@ -895,27 +885,33 @@ static int is_coded(const struct stage *stage, int row, int column) {
 /* The terms of the latents in the window around a position: signs of the lowest channels, then magnitudes. */
 static int collect_window(const struct decoding *decoding, const struct stage *stage, int row, int column,
                           struct term *terms, struct term *linear, int *linear_count) {
-  int low = stage->known_low, known = stage->known, found = 0, tap, channel;
+  int low = stage->known_low, known = stage->known, count = 0, tap;
   *linear_count = 0;
   for (tap = 0; tap < WINDOW * WINDOW; tap++) {
-    int near_row = row + tap / WINDOW - 1, near_column = column + tap % WINDOW - 1;
-    uint32_t first = (uint32_t)(tap * (low + known));
-    const float *values;
+    int near_row = row + tap / WINDOW - 1, near_column = column + tap % WINDOW - 1, found, index, kept = 0;
+    uint32_t first = (uint32_t)(tap * (low + known) + low);
+    struct term *own = terms + count;
     if (near_row < 0 || near_column < 0 || near_row >= decoding->rows || near_column >= decoding->columns) continue;
-    values = at_position(&decoding->latent, near_row, near_column);
-    for (channel = 0; channel < low; channel++) {
-      float value = values[channel];
-      if (value == 0 || (value = with_sign(value)) == 0) continue;
-      terms[found].row = first + (uint32_t)channel, terms[found++].value = value;
-      linear[*linear_count].row = (uint32_t)(tap * low + channel), linear[(*linear_count)++].value = value;
+    found = decoding->kernels->collect(at_position(&decoding->latent, near_row, near_column), known, first, own);
+    for (index = 0; index < found && own[index].row < first + (uint32_t)low; index++) {
+      float value = with_sign(own[index].value);
+      linear[*linear_count].row = own[index].row - first + (uint32_t)(tap * low);
+      linear[*linear_count].value = value;
+      *linear_count += value != 0;
     }
-    for (channel = 0; channel < known; channel++) {
-      float value = values[channel];
-      if (value == 0 || (value = rectified(fabsf(value))) == 0) continue;
-      terms[found].row = first + (uint32_t)(low + channel), terms[found++].value = value;
+    for (index = 0; index < found; index++) {
+      float value = rectified(fabsf(own[index].value));
+      own[kept].row = own[index].row, own[kept].value = value;
+      kept += value != 0;
     }
+    count += kept;
   }
-  return found;
+  for (tap = 0; tap < *linear_count; tap++) { /* the same signs, as terms of the window's matrix */
+    uint32_t own = linear[tap].row / (uint32_t)low, channel = linear[tap].row % (uint32_t)low;
+    terms[count].row = own * (uint32_t)(low + known) + channel;
+    terms[count++].value = linear[tap].value;
+  }
+  return count;
 }
 
 /* Computes the changes that a stage's network makes to (μ, s) at a position. */
@@ -926,14 +922,14 @@ static void run_stage(const struct decoding *decoding, const struct stage *stage
   struct term *terms = decoding->terms;
   struct term *linear = terms + WINDOW * WINDOW * 2 * model->channels;
   float hidden[256];
-  int unit, count, linear_count = 0;
+  int count, linear_count = 0;
   memcpy(hidden, stage->bias, width * sizeof *hidden);
-  count = collect(at_position(&decoding->features, row, column), model->features, 0, terms);
+  count = kernels->collect(at_position(&decoding->features, row, column), model->features, 0, terms);
   kernels->add_rows(hidden, (int)width, stage->features, width, terms, count);
   count = collect_window(decoding, stage, row, column, terms, linear, &linear_count);
   kernels->add_rows(hidden, (int)width, stage->near, width, terms, count);
-  for (unit = 0; unit < model->width; unit++) hidden[unit] = rectified(hidden[unit]);
-  count = collect(hidden, model->width, 0, terms);
+  kernels->activate(GRID_HIDDEN, hidden, NULL, NULL, model->width);
+  count = kernels->collect(hidden, model->width, 0, terms);
   memcpy(out, stage->out_bias, outputs * sizeof *out);
   kernels->add_rows(out, (int)outputs, stage->out, outputs, terms, count);
   if (stage->means && linear_count)
@@ -957,16 +953,10 @@ static int decode_context(struct decoding *decoding, struct range_decoder *decod
         if (!is_coded(stage, row, column)) continue;
         outputs = at_position(&decoding->outputs, row, column);
         if (number) run_stage(decoding, stage, row, column, out);
-        for (channel = 0; channel < own_means; channel++) {
-          float value = outputs[stage->first + channel];
-          if (number) value += fine(out[channel]);
-          *mean++ = floorf(value * 8 + 0.5f) * 0.125f;
-        }
-        for (channel = 0; channel < channels; channel++) {
-          float value = outputs[model->means + stage->first + channel];
-          if (number) value += fine(out[own_means + channel]);
-          decoding->index[position++] = (uint16_t)clipped(floorf(8 * value + 0.5f), 0, SCALES - 1);
-        }
+        decoding->kernels->means(mean, outputs + stage->first, number ? out : NULL, own_means);
+        decoding->kernels->indexes(decoding->index + position, outputs + model->means + stage->first,
+                                   number ? out + own_means : NULL, channels);
+        mean += own_means, position += (uint32_t)channels;
       }
     status = decode_grouped(decoding, decoder, position);
     if (status) return status;
@@ -999,7 +989,6 @@ struct synthesis {
   size_t sum_stride;
   float *ring;                /* [2 halo + 1][hidden][columns with margins] */
   float *image_rows;          /* [6][columns] */
-  float *normal;              /* a position's factors */
   uint8_t *rgb;
 };
 
@@ -1012,26 +1001,14 @@ static uint8_t to_byte(float value) {
 static void finish_hidden_row(struct synthesis *synthesis, float *sums, float *beside, int row) {
   const lic_model *model = synthesis->model;
   int hidden = model->hidden, columns = 8 * synthesis->columns, column, unit, halo = model->halo;
-  size_t width = PADDED(hidden);
   float *ring = synthesis->ring + (size_t)(row % (2 * halo + 1)) * (size_t)hidden * synthesis->padded_columns;
-  float *factors = synthesis->normal;
-  struct term *terms = (struct term *)(synthesis->normal + 2 * width);
-  float *values = synthesis->normal + width;
-  for (column = 0; column < columns; column++) {
-    const float *own = sums + (size_t)column * (size_t)hidden;
-    for (unit = 0; unit < hidden; unit++) {
-      values[unit] = own[unit] + model->first.bias[unit];
-      terms[unit].row = (uint32_t)unit, terms[unit].value = fabsf(values[unit]);
-    }
-    memcpy(factors, model->beta, width * sizeof *factors);
-    synthesis->kernels->add_rows(factors, (int)width, model->gamma, width, terms, hidden);
-    for (unit = 0; unit < hidden; unit++) {
-      float factor = factors[unit];
-      if (model->synthesis == TWO_LAYER_GAIN && factor < 0.00390625f) factor = 0.00390625f;
-      values[unit] *= factor;
-      if (beside) values[unit] += beside[(size_t)column * (size_t)hidden + (size_t)unit] + model->beside.bias[unit];
-      ring[(size_t)unit * synthesis->padded_columns + (size_t)(halo + column)] = values[unit];
-    }
+  float least = model->synthesis == TWO_LAYER_GAIN ? 0.00390625f : -INFINITY;
+  synthesis->kernels->normalize(sums, columns, hidden, model->first.bias, model->beta, model->gamma, least);
+  for (unit = 0; unit < hidden; unit++) {
+    float *out = ring + (size_t)unit * synthesis->padded_columns + (size_t)halo;
+    for (column = 0; column < columns; column++) out[column] = sums[(size_t)column * (size_t)hidden + (size_t)unit];
+    for (column = 0; beside && column < columns; column++)
+      out[column] += beside[(size_t)column * (size_t)hidden + (size_t)unit] + model->beside.bias[unit];
   }
 }
 
@@ -1103,7 +1080,6 @@ static int synthesize(struct decoding *decoding, int width, int height, uint8_t 
     state.padded_columns = PADDED(8 * columns) + 2 * (size_t)model->halo + LANES;
     state.ring = TAKE(arena, float, ring_rows * (size_t)model->hidden * state.padded_columns);
     state.image_rows = TAKE(arena, float, 6 * PADDED(8 * columns));
-    state.normal = TAKE(arena, float, 4 * PADDED(model->hidden) + 64);
     if (fits(arena)) memset(state.ring, 0, ring_rows * (size_t)model->hidden * state.padded_columns * sizeof(float));
   }
   if (!fits(arena)) return LIC_MEMORY;
@@ -1114,7 +1090,7 @@ static int synthesize(struct decoding *decoding, int width, int height, uint8_t 
     uint32_t count = 0;
     for (inner = 0; inner < strip; inner++)
       for (column = 0; column < columns; column++) {
-        count += (uint32_t)collect(at_position(&decoding->latent, row + inner, column), model->channels, 0, terms + count);
+        count += (uint32_t)decoding->kernels->collect(at_position(&decoding->latent, row + inner, column), model->channels, 0, terms + count);
         ends[inner * columns + column] = count;
       }
     add_strip(&state, first, state.sums[0], terms, ends, strip);
@@ -1279,6 +1255,9 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
 #define WIDTH 4
 #define VECTOR vector4
 #define MADD(sum, a, b) ((sum) + (a) * (b))
+#if defined(__SSE__)
+#define NOT_ZERO(vector) (unsigned)_mm_movemask_ps(_mm_cmpneq_ps((__m128)(vector), _mm_setzero_ps()))
+#endif
 #if defined(__GNUC__)
 typedef float vector4 __attribute__((vector_size(16), aligned(4), may_alias));
 #else
@@ -1292,6 +1271,7 @@ typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define TARGET __attribute__((target("avx2,fma")))
 #define WIDTH 8
 #define VECTOR vector8
+#define NOT_ZERO(vector) (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)(vector), _mm256_setzero_ps(), _CMP_NEQ_UQ))
 #define MADD(sum, a, b) ((vector8)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(sum)))
 #include "lic.c"
 
@@ -1300,15 +1280,19 @@ typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
 #define TARGET __attribute__((target("avx512f,prefer-vector-width=512")))
 #define WIDTH 16
 #define VECTOR vector16
+#define NOT_ZERO(vector) (unsigned)_mm512_cmp_ps_mask((__m512)(vector), _mm512_setzero_ps(), _CMP_NEQ_UQ)
 #define MADD(sum, a, b) ((vector16)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(sum)))
 #include "lic.c"
 #endif
 
+#define KERNELS(set) \
+  {add_rows_##set, collect_##set, activate_##set, means_##set, indexes_##set, normalize_##set, image_row_##set}
+
 static const struct kernels *kernels_of_this_machine(void) {
-  static const struct kernels plain = {add_rows_plain, image_row_plain};
+  static const struct kernels plain = KERNELS(plain);
 #if defined(__GNUC__) && defined(__x86_64__)
-  static const struct kernels avx2 = {add_rows_avx2, image_row_avx2};
-  static const struct kernels avx512 = {add_rows_avx512, image_row_avx512};
+  static const struct kernels avx2 = KERNELS(avx2);
+  static const struct kernels avx512 = KERNELS(avx512);
   if (__builtin_cpu_supports("avx512f")) return &avx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2;
 #endif
@@ -1369,8 +1353,81 @@ TARGET static void NAME(image_row)(float *sums, int width, const float *const *r
   }
 }
 
+TARGET static int NAME(collect)(const float *values, int count, uint32_t first, struct term *terms) {
+  int index = 0, found = 0;
+#if defined(NOT_ZERO)
+  for (; index + WIDTH <= count; index += WIDTH) {
+    unsigned mask = NOT_ZERO(*(const VECTOR *)(values + index));
+    for (; mask; mask &= mask - 1) {
+      int own = index + __builtin_ctz(mask);
+      terms[found].row = first + (uint32_t)own, terms[found++].value = values[own];
+    }
+  }
+#endif
+  for (; index < count; index++)
+    if (values[index] != 0) terms[found].row = first + (uint32_t)index, terms[found++].value = values[index];
+  return found;
+}
+
+TARGET static void NAME(activate)(enum activation kind, float *values, const float *bias, const float *scale,
+                                  int count) {
+  int index;
+  if (kind == GRID_SIGNED)
+    for (index = 0; index < count; index++) values[index] = with_sign(values[index]);
+  if (kind == GRID_HIDDEN && !bias)
+    for (index = 0; index < count; index++) values[index] = rectified(values[index]);
+  if (kind == GRID_HIDDEN && bias)
+    for (index = 0; index < count; index++) values[index] = rectified(values[index] + bias[index]);
+  if (kind == GRID_LAST)
+    for (index = 0; index < count; index++) values[index] = fine(values[index] + bias[index]);
+  if (kind == INTEGER_HIDDEN)
+    for (index = 0; index < count; index++)
+      values[index] = floor_of(clipped((values[index] + bias[index]) * scale[index], 0, 255));
+  if (kind == INTEGER_LAST)
+    for (index = 0; index < count; index++) values[index] = (values[index] + bias[index]) * scale[index];
+}
+
+TARGET static void NAME(means)(float *means, const float *before, const float *change, int count) {
+  int index;
+  for (index = 0; index < count; index++) {
+    float value = change ? before[index] + fine(change[index]) : before[index];
+    means[index] = floor_of(value * 8 + 0.5f) * 0.125f;
+  }
+}
+
+TARGET static void NAME(indexes)(uint16_t *indexes, const float *before, const float *change, int count) {
+  int index;
+  for (index = 0; index < count; index++) {
+    float value = change ? before[index] + fine(change[index]) : before[index];
+    indexes[index] = (uint16_t)(int32_t)clipped(8 * value + 0.5f, 0, SCALES - 1);
+  }
+}
+
+TARGET static void NAME(normalize)(float *values, int count, int channels, const float *bias, const float *beta,
+                                   const float *gamma, float least) {
+  int position, out, in, padded = (int)PADDED(channels);
+  for (position = 0; position < count; position++, values += channels) {
+    {
+      VECTOR sums[64 / WIDTH];
+      float own[64];
+      int vectors = (channels + WIDTH - 1) / WIDTH;
+      for (out = 0; out < vectors; out++) sums[out] = *(const VECTOR *)(beta + out * WIDTH);
+      for (in = 0; in < channels; in++) {
+        float value = values[in] + bias[in];
+        VECTOR magnitude = fabsf(value) - (VECTOR){0};
+        values[in] = value;
+        for (out = 0; out < vectors; out++)
+          sums[out] = MADD(sums[out], magnitude, *(const VECTOR *)(gamma + in * padded + out * WIDTH));
+      }
+      for (out = 0; out < vectors; out++) *(VECTOR *)(own + out * WIDTH) = sums[out];
+      for (out = 0; out < channels; out++) values[out] *= own[out] < least ? least : own[out];
+    }
+  }
+}
+
 #undef MOST
 #undef NAME
+#undef NOT_ZERO
 #undef TARGET
 #undef WIDTH
 #undef VECTOR

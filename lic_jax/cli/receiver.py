@@ -35,7 +35,7 @@ def _model_of(stream: Path, data: bytes) -> str:
 
 
 def _decoder(model: str):
-    """Loads NumPy's decoder; for a deep synthesis JAX's, if JAX is installed."""
+    """Loads the decoder in C or NumPy; for a deep synthesis JAX's, if JAX is installed."""
     from lic_jax.transforms.description import is_shallow
     from lic_jax.zoo import shipped
 
@@ -43,7 +43,7 @@ def _decoder(model: str):
     if deep and importlib.util.find_spec("jax"):
         from lic_jax.codec.codec import load
     else:
-        from lic_jax.codec.decoder import load_decoder as load
+        from lic_jax.codec.loading import load_decoder as load
     return load(model)
 
 

@@ -16,8 +16,7 @@ from lic_jax.io import container
 from lic_jax.transforms import receiver
 from lic_jax.transforms.bands import Band, bands, with_halo
 from lic_jax.transforms.description import halo
-from lic_jax.zoo import shipped
-from lic_jax.zoo.bundle import Bundle, load_receiver
+from lic_jax.zoo.bundle import Bundle
 
 
 class Decoded(NamedTuple):
@@ -191,12 +190,3 @@ class Decoder:
     def transcode(self, data: bytes, to_coder: str) -> bytes:
         """Does the same as `SymbolDecoder.transcode`."""
         return self.symbol_decoder.transcode(data, to_coder)
-
-
-def load_decoder(model: str = shipped.DEFAULT) -> Decoder:
-    """Loads the decoder of a shipped model, by name, or of a file written by `lic refit`.
-
-    Raises:
-      LicError: no such model, its file is damaged, or its synthesis needs JAX.
-    """
-    return Decoder(load_receiver(shipped.path_of(model)))

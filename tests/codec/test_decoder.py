@@ -14,7 +14,8 @@ from PIL import Image
 
 from lic_jax.cli import main as cli
 from lic_jax.codec.codec import Codec
-from lic_jax.codec.decoder import Decoder, SymbolDecoder, load_decoder
+from lic_jax.codec.decoder import Decoder, SymbolDecoder
+from lic_jax.codec.loading import load_decoder
 from lic_jax.config import ModelConfig
 from lic_jax.errors import LicError
 from lic_jax.io import container

@@ -1,0 +1,115 @@
+"""Decodes streams by the C decoder (`native/lic.c`), where the package was built with one."""
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+
+from lic_jax.arrays import RGB
+from lic_jax.codec.decoder import Decoder
+from lic_jax.errors import LicError
+from lic_jax.io.container import Stream
+from lic_jax.registry import DEFAULT_CODER
+from lic_jax.zoo.bundle import Bundle
+from lic_jax.zoo.receiver_file import to_receiver_file
+
+SWITCH = "LIC_DECODER"
+"""The environment's variable that chooses the decoder: "numpy" keeps the C decoder out."""
+
+_ALIGNMENT = 64
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Loads the C decoder; None where the package was built without a compiler."""
+    for path in sorted(Path(__file__).parent.glob("_native*.so")):
+        try:
+            loaded = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        loaded.lic_message.restype = ctypes.c_char_p
+        loaded.lic_model_memory.restype = loaded.lic_decode_memory.restype = size
+        loaded.lic_model_memory.argtypes = [ctypes.c_char_p, size]
+        loaded.lic_open.argtypes = [ctypes.c_char_p, size, pointer, size, ctypes.POINTER(pointer)]
+        loaded.lic_decode_memory.argtypes = [pointer, ctypes.c_uint32, ctypes.c_uint32]
+        loaded.lic_decode.argtypes = [pointer, ctypes.c_char_p, size, pointer, size, pointer]
+        return loaded
+    return None
+
+
+def reason_against(bundle: Bundle) -> str | None:
+    """Returns why the C decoder is not used for a model, or None if it is."""
+    chosen = os.environ.get(SWITCH, "")
+    if chosen not in ("", "c", "numpy"):
+        raise LicError(f"{SWITCH} is {chosen!r}, and no decoder; set it to c or numpy, or leave it out")
+    if chosen == "numpy":
+        return f"{SWITCH} is numpy"
+    if library() is None:
+        return "it was not built (the package was installed without a C compiler)"
+    try:
+        to_receiver_file(bundle)
+    except LicError as error:
+        return str(error)
+    return None
+
+
+class NativeDecoder:
+    """Decodes a model's streams to images in C; symbols are those of `Decoder`, pixels within one grey level.
+
+    Attributes:
+      bundle: the model, its quantizers and its fingerprint.
+
+    Raises:
+      LicError: the decoder was not built, or does not know a part of the model.
+    """
+
+    def __init__(self, bundle: Bundle):
+        found = library()
+        if found is None:
+            raise LicError("the C decoder was not built; install lic-jax where there is a C compiler, or use NumPy's")
+        self.bundle, self._library = bundle, found
+        file = to_receiver_file(bundle)
+        self._memory, address, size = _aligned(found.lic_model_memory(file, len(file)))
+        self._model = ctypes.c_void_p()
+        self._check(found.lic_open(file, len(file), address, size, ctypes.byref(self._model)))
+
+    @functools.cached_property
+    def _in_numpy(self) -> Decoder:
+        return Decoder(self.bundle)
+
+    def decompress(self, data: bytes) -> RGB:
+        """Decompresses a stream to its image.
+
+        Raises:
+          LicError: the bytes are not a whole, undamaged stream of this model.
+        """
+        stream: Stream = self._in_numpy.symbol_decoder.coding.unpack(data)
+        if stream.coder != DEFAULT_CODER:
+            return self._in_numpy.decompress(data)
+        image = np.empty((stream.height, stream.width, 3), np.uint8)
+        needed = self._library.lic_decode_memory(self._model, stream.width, stream.height)
+        memory, address, size = _aligned(needed)
+        self._check(self._library.lic_decode(self._model, data, len(data), address, size, image.ctypes.data))
+        del memory
+        return image
+
+    def symbols(self, data: bytes):
+        """Does the same as `Decoder.symbols`, in NumPy."""
+        return self._in_numpy.symbols(data)
+
+    def transcode(self, data: bytes, to_coder: str) -> bytes:
+        """Does the same as `Decoder.transcode`, in NumPy."""
+        return self._in_numpy.transcode(data, to_coder)
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise LicError(self._library.lic_message(status).decode())
+
+
+def _aligned(size: int) -> tuple[np.ndarray, int, int]:
+    """Takes memory: (its owner, the address of `size` bytes, size)."""
+    owner = np.empty(size + _ALIGNMENT, np.uint8)
+    return owner, owner.ctypes.data + -owner.ctypes.data % _ALIGNMENT, size
