@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lic_jax.codec.decoder import Decoder, load_decoder
+from lic_jax.codec.decoder import Decoder
+from lic_jax.codec.loading import load_decoder
 from lic_jax.codec.symbols import channel_index, hyper_shape
 from lic_jax.entropy.coders import coding as coder
 from lic_jax.entropy.tables import TOTAL
 from lic_jax.io import container
 from lic_jax.io.images import write_image
+from lic_jax.zoo import shipped
+from lic_jax.zoo.bundle import load_receiver
 
 RATE = 3
 _PIECE = 1 << 22
@@ -46,7 +49,9 @@ def in_a_fresh_process(function: Callable, *arguments):
 
 def write_random_stream(path: Path, height: int, width: int) -> int:
     """Writes a stream of the shipped model; gives its bytes."""
-    return path.write_bytes(random_stream(load_decoder(), height, width, RATE))
+    return path.write_bytes(
+        random_stream(Decoder(load_receiver(shipped.path_of(shipped.DEFAULT))), height, width, RATE)
+    )
 
 
 def random_stream(decoder: Decoder, height: int, width: int, rate: float, seed: int = 0) -> bytes:

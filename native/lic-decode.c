@@ -96,12 +96,39 @@ static int write_image(const char *path, const uint8_t *rgb, uint32_t width, uin
   return written;
 }
 
-int main(int argc, char **argv) {
-  size_t model_size = 0, stream_size = 0, size;
-  uint8_t *model_file, *stream, *rgb;
-  void *block, *memory;
-  lic_model *model;
+static int failed(const char *path, int status) {
+  fprintf(stderr, "lic-decode: %s: %s\n", path, lic_message(status));
+  return 2;
+}
+
+/* Decodes by an opened model; returns the exit status. */
+static int decode(const lic_model *model, const char *from, const uint8_t *stream, size_t size, const char *to) {
   uint32_t width, height;
+  size_t needed;
+  void *block = NULL, *memory;
+  uint8_t *rgb;
+  int status = lic_image_size(stream, size, &width, &height);
+  if (status) return failed(from, status);
+  needed = lic_decode_memory(model, width, height);
+  memory = aligned(needed, &block);
+  rgb = malloc(3 * (size_t)width * height);
+  status = memory && rgb ? lic_decode(model, stream, size, memory, needed, rgb) : LIC_MEMORY;
+  free(block);
+  if (status) {
+    status = failed(from, status);
+  } else if (!write_image(to, rgb, width, height)) {
+    fprintf(stderr, "lic-decode: %s cannot be written; check the folder and the space on the disk\n", to);
+    status = 2;
+  }
+  free(rgb);
+  return status;
+}
+
+int main(int argc, char **argv) {
+  size_t model_size = 0, stream_size = 0, needed;
+  uint8_t *model_file, *stream;
+  void *block = NULL, *memory;
+  lic_model *model;
   int status;
   if (argc != 4) {
     fprintf(stderr, "usage: lic-decode MODEL STREAM OUT.png|OUT.ppm\n"
@@ -110,28 +137,14 @@ int main(int argc, char **argv) {
   }
   model_file = read_file(argv[1], &model_size);
   stream = model_file ? read_file(argv[2], &stream_size) : NULL;
-  if (!stream) return 2;
-  size = lic_model_memory(model_file, model_size);
-  memory = aligned(size, &block);
-  status = size ? memory ? lic_open(model_file, model_size, memory, size, &model) : LIC_MEMORY : LIC_BAD_MODEL;
-  if (status) {
-    fprintf(stderr, "lic-decode: %s: %s\n", argv[1], lic_message(status));
-    return 2;
+  if (stream) {
+    needed = lic_model_memory(model_file, model_size);
+    memory = needed ? aligned(needed, &block) : NULL;
+    status = !needed ? LIC_BAD_MODEL : memory ? lic_open(model_file, model_size, memory, needed, &model) : LIC_MEMORY;
+    status = status ? failed(argv[1], status) : decode(model, argv[2], stream, stream_size, argv[3]);
+  } else {
+    status = 2;
   }
-  status = lic_image_size(stream, stream_size, &width, &height);
-  if (!status) {
-    size = lic_decode_memory(model, width, height);
-    memory = aligned(size, &block);
-    rgb = malloc(3 * (size_t)width * height);
-    status = memory && rgb ? lic_decode(model, stream, stream_size, memory, size, rgb) : LIC_MEMORY;
-  }
-  if (status) {
-    fprintf(stderr, "lic-decode: %s: %s\n", argv[2], lic_message(status));
-    return 2;
-  }
-  if (!write_image(argv[3], rgb, width, height)) {
-    fprintf(stderr, "lic-decode: %s cannot be written; check the folder and the space on the disk\n", argv[3]);
-    return 2;
-  }
-  return 0;
+  free(block), free(stream), free(model_file);
+  return status;
 }

@@ -108,6 +108,7 @@ enum {
   LATENT_STRIDE = 16,
   HYPER_STRIDE = 64,
   STAGES = 7,
+  MOST_HIDDEN = 256, /* units of a hidden layer of the synthesis or of a stage */
   WINDOW = 3,
   MOST_LAYERS = 3,
   MODEL_HEADER = 128,
@@ -184,11 +185,14 @@ bad:
 static float number_at(const uint8_t *bytes, uint32_t type, size_t index) {
   uint32_t bits;
   float value;
-  if (type == FLOAT16) return half_to_float((uint16_t)get16(bytes + 2 * index));
   if (type == INT8) return (float)(int8_t)bytes[index];
-  bits = get32(bytes + 4 * index);
-  memcpy(&value, &bits, 4);
-  return value;
+  if (type == FLOAT16) {
+    value = half_to_float((uint16_t)get16(bytes + 2 * index));
+  } else {
+    bits = get32(bytes + 4 * index);
+    memcpy(&value, &bits, 4);
+  }
+  return value - value == 0 ? value : 0; /* nothing infinite or undefined */
 }
 
 /* Reads [rows][columns] floats; rows are padded with zeros if asked for. */
@@ -262,12 +266,17 @@ static void read_layer(struct reader *reader, struct transposed *layer, int inpu
   layer->bias = read_floats(reader, 1, (size_t)outputs, 1);
 }
 
+/* The channels of the context prior's first group. */
+static int lowest_of(const lic_model *model) {
+  int lowest = (int)rint(model->channels / 20.0);
+  return lowest > 1 ? lowest : 1;
+}
+
 /* The order of the context prior's stages (docs/bitstream.md, Context). */
 static void plan_stages(lic_model *model) {
   static const int passes[] = {3, 2, 2};
   int group, pass, count = 0, first = 0, channels = model->channels;
-  int ends[3] = {(int)rint(channels / 20.0), model->means, channels};
-  if (ends[0] < 1) ends[0] = 1;
+  int ends[3] = {lowest_of(model), model->means, channels};
   for (group = 0; group < 3; first = ends[group++])
     for (pass = 0; pass < passes[group]; pass++) {
       struct stage *stage = &model->stages[count++];
@@ -360,6 +369,12 @@ static int read_model(const uint8_t *file, size_t size, struct arena *arena, lic
   if (model->prior > FACTORIZED || model->channels < 3 || model->means > model->channels || hyper_kind > 1 ||
       model->synthesis > TWO_LAYER_RESIDUAL || model->rates < 1 || model->latent.components < 1 ||
       model->hyper.components < 1 || field[10] < (model->synthesis == JPEG_LIKE ? LATENT_STRIDE : 8) ||
+      (model->latent.rows && model->latent.rows != (model->prior == FACTORIZED ? model->channels : (int)SCALES)) ||
+      model->latent.components > INT16_MAX || model->hyper.components > INT16_MAX || model->hidden > MOST_HIDDEN ||
+      model->width > MOST_HIDDEN || (model->prior != FACTORIZED && !model->hyper_channels) ||
+      (model->prior == HYPERPRIOR && model->means != model->channels) ||
+      (model->prior == CONTEXT && (hyper_kind == JPEG_LIKE_HYPER || !model->width || model->means <= lowest_of(model) ||
+                                   model->means >= model->channels)) ||
       field[10] > 256 || field[11] > 64 || (model->synthesis != JPEG_LIKE && (field[11] < 2 || !model->hidden)))
     return LIC_BAD_MODEL;
   read_quantizers(&reader, &model->latent, model->rates);
@@ -663,7 +678,8 @@ static int decode_symbols(struct range_decoder *decoder, const uint32_t *boundar
 
 /* ---- Networks ---- */
 
-static float clipped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
+/* An undefined value becomes the lowest. */
+static float clipped(float value, float low, float high) { return value > low ? value < high ? value : high : low; }
 
 /* The largest whole number that is not above a value within +-2^31. */
 static float floor_of(float value) {
@@ -921,7 +937,7 @@ static void run_stage(const struct decoding *decoding, const struct stage *stage
   size_t width = PADDED(model->width), outputs = PADDED(stage->means + stage->last - stage->first);
   struct term *terms = decoding->terms;
   struct term *linear = terms + WINDOW * WINDOW * 2 * model->channels;
-  float hidden[256];
+  float hidden[MOST_HIDDEN];
   int count, linear_count = 0;
   memcpy(hidden, stage->bias, width * sizeof *hidden);
   count = kernels->collect(at_position(&decoding->features, row, column), model->features, 0, terms);
@@ -994,7 +1010,7 @@ struct synthesis {
 
 static uint8_t to_byte(float value) {
   float scaled = (value + 0.5f) * 255.0f;
-  return (uint8_t)(scaled <= 0 ? 0 : scaled >= 255 ? 255 : (int)(scaled + 0.5f));
+  return (uint8_t)(scaled > 0 ? scaled < 255 ? (int)(scaled + 0.5f) : 255 : 0);
 }
 
 /* Finishes a row of hidden values, and lays it out by channel in the ring. */
@@ -1408,8 +1424,8 @@ TARGET static void NAME(normalize)(float *values, int count, int channels, const
   int position, out, in, padded = (int)PADDED(channels);
   for (position = 0; position < count; position++, values += channels) {
     {
-      VECTOR sums[64 / WIDTH];
-      float own[64];
+      VECTOR sums[MOST_HIDDEN / WIDTH];
+      float own[MOST_HIDDEN];
       int vectors = (channels + WIDTH - 1) / WIDTH;
       for (out = 0; out < vectors; out++) sums[out] = *(const VECTOR *)(beta + out * WIDTH);
       for (in = 0; in < channels; in++) {

@@ -1,4 +1,4 @@
-"""The commands of a device that only decodes: `lic decompress`, `lic info` and `lic transcode`.
+"""The commands of a device that only decodes: `decompress`, `info`, `transcode` and `export-receiver`.
 
 argparse parses them. They import at most NumPy, constriction and Pillow; the coder tfc needs its extra.
 """
@@ -8,7 +8,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from lic_jax.errors import naming
+from lic_jax.errors import LicError, naming
 from lic_jax.registry import CODERS
 
 
@@ -47,8 +47,13 @@ def _decoder(model: str):
     return load(model)
 
 
-def info(stream: Path, as_json: bool = False) -> None:
-    """Show a stream's size, rate, model and segments, without decoding it."""
+def info(stream: Path | None, as_json: bool = False, decoder: bool = False) -> None:
+    """Show a stream's size, rate, model and segments, without decoding it; or the decoder that would be used."""
+    if decoder:
+        _show_decoder()
+        return
+    if stream is None:
+        raise LicError("info needs a stream to show; name one, or ask for --decoder")
     from lic_jax.io import container
     from lic_jax.io.files import read_bytes
     from lic_jax.quantization.fixed_point import RATE_UNITS
@@ -83,6 +88,29 @@ def info(stream: Path, as_json: bool = False) -> None:
     print("segments: " + ", ".join(f"{name} {size:,} bytes" for name, size in facts["segments"].items()))
 
 
+def _show_decoder() -> None:
+    """Prints for each shipped model whether C or NumPy decodes it, and why."""
+    from lic_jax.codec.native_decoder import reason_against
+    from lic_jax.zoo import shipped
+    from lic_jax.zoo.bundle import load_receiver
+
+    for name in shipped.names():
+        reason = reason_against(load_receiver(shipped.path_of(name)))
+        print(f"{name}: NumPy, because {reason}" if reason else f"{name}: C")
+
+
+def export_receiver(model: str, receiver: Path) -> None:
+    """Write what a device needs of a model, as one file for the C decoder."""
+    from lic_jax.io.files import write_bytes
+    from lic_jax.zoo import shipped
+    from lic_jax.zoo.bundle import load_receiver
+    from lic_jax.zoo.receiver_file import to_receiver_file
+
+    file = to_receiver_file(load_receiver(shipped.path_of(model)))
+    write_bytes(receiver, file)
+    print(f"{receiver}: {len(file):,} bytes")
+
+
 def transcode(stream: Path, transcoded: Path, coder: str, model: str | None = None) -> None:
     """Change the coder of a stream; its symbols, and so the image, stay the same."""
     from lic_jax.codec.decoder import SymbolDecoder
@@ -111,7 +139,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--model", help=_MODEL_HELP)
     command.set_defaults(run=decompress)
     command = commands.add_parser("info", help=info.__doc__, description=info.__doc__)
-    command.add_argument("stream", type=Path, metavar="FILE", help="a stream written by `lic compress`")
+    command.add_argument("stream", type=Path, nargs="?", metavar="FILE", help="a stream written by `lic compress`")
+    command.add_argument("--decoder", action="store_true", help="show whether C or NumPy decodes the shipped models")
     command.add_argument("--json", action="store_true", dest="as_json", help="print JSON instead of text")
     command.set_defaults(run=info)
     command = commands.add_parser("transcode", help=transcode.__doc__, description=transcode.__doc__)
@@ -120,7 +149,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--coder", choices=tuple(CODERS), required=True, help="tfc needs the extra of that name")
     command.add_argument("--model", help=_MODEL_HELP)
     command.set_defaults(run=transcode)
+    text = export_receiver.__doc__
+    command = commands.add_parser("export-receiver", help=text, description=text)
+    command.add_argument("model", metavar="MODEL", help="a shipped model's name, or a file of `lic refit`")
+    command.add_argument("receiver", type=Path, metavar="OUT", help="the file to write")
+    command.set_defaults(run=export_receiver)
     return root
 
 
-COMMANDS = {"decompress": decompress, "info": info, "transcode": transcode}
+COMMANDS = {
+    "decompress": decompress,
+    "info": info,
+    "transcode": transcode,
+    "export-receiver": export_receiver,
+}

@@ -72,7 +72,8 @@ class NativeDecoder:
             raise LicError("the C decoder was not built; install lic-jax where there is a C compiler, or use NumPy's")
         self.bundle, self._library = bundle, found
         file = to_receiver_file(bundle)
-        self._memory, address, size = _aligned(found.lic_model_memory(file, len(file)))
+        needed = found.lic_model_memory(file, len(file))
+        self._memory, address, size = _aligned(needed)
         self._model = ctypes.c_void_p()
         self._check(found.lic_open(file, len(file), address, size, ctypes.byref(self._model)))
 

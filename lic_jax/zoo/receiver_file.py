@@ -5,13 +5,12 @@ import zlib
 
 import numpy as np
 
-from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors.integers import LOG_INDEX_THRESHOLDS
 from lic_jax.errors import LicError
 from lic_jax.quantization.base import IntegerQuantizer
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
 from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL, TransposedConv, is_shallow
+from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL, Layers, Sum, TransposedConv, is_shallow
 from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.zoo.bundle import Bundle
 
@@ -21,6 +20,7 @@ _HEADER = struct.Struct("<4sIII4s24I12x")
 _PRIORS = ("hyperprior", "context", "factorized")
 _HYPER_SYNTHESES = ("standard", "jpeg_like")
 _SYNTHESES = ("jpeg_like", "two_layer", "two_layer_gain", "two_layer_residual")
+_WIDEST = 256
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 2, np.dtype(np.int32): 3}
 
 
@@ -37,7 +37,16 @@ def to_receiver_file(bundle: Bundle) -> bytes:
         ("hyper synthesis", config.hyper_synthesis, _HYPER_SYNTHESES),
     ):
         if value not in known:
-            raise LicError(f"the C decoder knows no {name} {value}; decode with NumPy or JAX, or use {', '.join(known)}")
+            raise LicError(
+                f"the C decoder knows no {name} {value}; decode with NumPy or JAX, or use {', '.join(known)}"
+            )
+    stage = bundle.params.get("context", {}).get("stage_1")
+    for name, width in (
+        ("hidden channels", config.synthesis_channels[0] if config.synthesis_channels else 0),
+        ("units of a stage", len(stage["bias"]) if stage else 0),
+    ):
+        if width > _WIDEST:
+            raise LicError(f"the C decoder takes at most {_WIDEST} {name}, not {width}; decode with NumPy or JAX")
     for quantizer in (*bundle.latent_quantizers, *bundle.hyper_quantizers):
         if not isinstance(quantizer, FixedPointQuantizer | FixedPointRows):
             raise LicError(f"the C decoder knows no quantizer of kind {quantizer.kind}; decode with NumPy or JAX")
@@ -51,8 +60,7 @@ def to_receiver_file(bundle: Bundle) -> bytes:
 
 def _fields(bundle: Bundle) -> tuple[int, ...]:
     config, latent, hyper = bundle.config, bundle.latent_quantizers[0], bundle.hyper_quantizers[0]
-    convolutions = [layer for layer in config.synthesis_layers if isinstance(layer, TransposedConv)]
-    first, *others = convolutions or _branches(config)
+    first, *others = _convolutions(config.synthesis_layers)
     hidden = transposed_layers(config.hyper_synthesis_layers)[:-1] if config.has_hyper_latent else ()
     widths = [layer.features for layer in hidden] + [0, 0]
     stage = bundle.params.get("context", {}).get("stage_1")
@@ -78,9 +86,12 @@ def _fields(bundle: Bundle) -> tuple[int, ...]:
     return fields + (0,) * (24 - len(fields))
 
 
-def _branches(config: ModelConfig) -> list[TransposedConv]:
-    total, last = config.synthesis_layers
-    return [total.branches[0][0], last]
+def _convolutions(layers: Layers) -> list[TransposedConv]:
+    """Lists the layers with kernels, of a sum those of its first branch."""
+    found = []
+    for layer in layers:
+        found += _convolutions(layer.branches[0]) if isinstance(layer, Sum) else [layer]
+    return [layer for layer in found if isinstance(layer, TransposedConv)]
 
 
 def _packed(array: np.ndarray) -> bytes:
@@ -98,15 +109,9 @@ def _packed(array: np.ndarray) -> bytes:
 
 
 def _quantizers(quantizers: tuple[IntegerQuantizer, ...]) -> list[np.ndarray]:
-    narrowest = [getattr(quantizer, "narrowest", quantizer) for quantizer in quantizers]
-    arrays = [
-        [quantizer.spacings for quantizer in narrowest],
-        [quantizer.thresholds for quantizer in narrowest],
-        [[quantizer.centre] for quantizer in narrowest],
-    ]
-    if isinstance(quantizers[0], FixedPointRows):
-        arrays += [[quantizer.arrays()[name] for quantizer in quantizers] for name in ("dead_zones", "reconstructions")]
-    return [np.asarray(array, np.int32) for array in arrays]
+    stored = [{"centre": np.zeros(1, np.int32), **quantizer.arrays()} for quantizer in quantizers]
+    names = ("spacings", "thresholds", "centre", "dead_zones", "reconstructions")
+    return [np.asarray([arrays[name] for arrays in stored], np.int32) for name in names if name in stored[0]]
 
 
 def _densities(tree: dict[str, np.ndarray]) -> list[np.ndarray]:
