@@ -13,7 +13,7 @@ setup(
             depends=["native/lic.h"],
             include_dirs=["native"],
             libraries=["m"],
-            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off"],
+            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"],
             optional=True,
         )
     ]

@@ -23,7 +23,7 @@ struct term {
 /* ---- The hot loops, compiled for several instruction sets (at the end of this file) ---- */
 
 /* Numbers of the grid (lic_jax/entropy/priors/grid.py), and the activations of both kinds of networks. */
-enum activation { GRID_SIGNED, GRID_HIDDEN, GRID_LAST, INTEGER_HIDDEN, INTEGER_LAST };
+enum activation { GRID_HIDDEN, GRID_LAST, INTEGER_HIDDEN, INTEGER_LAST };
 
 struct kernels {
   /* sum[0 .. width) += the terms' rows of a matrix; width is a multiple of LANES. */
@@ -32,15 +32,17 @@ struct kernels {
   int (*collect)(const float *values, int count, uint32_t first, struct term *terms);
   /* Applies an activation to sums; bias and scale are NULL where there is none. */
   void (*activate)(enum activation kind, float *values, const float *bias, const float *scale, int count);
-  /* Means and scale indexes of the context prior, from (mu, s) and their changes (NULL for none). */
+  /* Means and scale indexes of the context prior, from (mu, s) and the sums of their changes. */
   void (*means)(float *means, const float *before, const float *change, int count);
-  void (*indexes)(uint16_t *indexes, const float *before, const float *change, int count);
+  void (*indexes)(float *indexes, const float *before, const float *change, int count);
   /* values[j] * (beta + gamma |values|), bounded below, for `count` positions of `channels`. */
   void (*normalize)(float *values, int count, int channels, const float *bias, const float *beta, const float *gamma,
                     float least);
   /* sums[6][width] of one row of output pixels, for the two columns and three colours of each position. */
   void (*image_row)(float *sums, int width, const float *const *rows, const float *const *kernels, int count,
                     int channels, int halo, size_t row_stride);
+  /* Converts values of the image, without bias, to whole numbers from 0 to 255. */
+  void (*to_bytes)(float *values, int count, float bias);
 };
 
 static const struct kernels *kernels_of_this_machine(void);
@@ -687,13 +689,14 @@ static float floor_of(float value) {
   return (float)(whole - ((float)whole > value));
 }
 
-static float rectified(float value) { return floor_of(clipped(value, 0, 255.0f / 16) * 16 + 0.5f) * 0.0625f; }
+/* A magnitude as a rectified activation, in sixteenths. */
+static uint8_t sixteenths(float value) {
+  return (uint8_t)(int32_t)(clipped(fabsf(value), 0, 255.0f / 16) * 16 + 0.5f);
+}
 
 static float with_sign(float value) {
   return floor_of(clipped(value, -2047.0f / 16, 2047.0f / 16) * 16 + 0.5f) * 0.0625f;
 }
-
-static float fine(float value) { return floor_of(clipped(value, -4096, 4096) * 1024 + 0.5f) * 0.0009765625f; }
 
 /* A field [rows][columns][channels] inside a buffer with margins. */
 struct field {
@@ -760,6 +763,7 @@ struct decoding {
   uint16_t *index;     /* table of each symbol of a stage */
   int16_t *symbols;
   struct term *terms;
+  uint8_t *magnitudes; /* of the latent, in sixteenths: what the context prior's stages see */
   struct field hyper_latent, features, outputs, latent;
 };
 
@@ -898,34 +902,43 @@ static int is_coded(const struct stage *stage, int row, int column) {
   return stage->number == 2 ? (row + column) & 1 : (row & 1) == stage->number && (column & 1) == stage->number;
 }
 
-/* The terms of the latents in the window around a position: signs of the lowest channels, then magnitudes. */
+/* Lists the bytes that are not zero, in sixteenths, from row `first` on. */
+static int collect_bytes(const uint8_t *bytes, int count, uint32_t first, struct term *terms) {
+  int index, found = 0;
+  for (index = 0; index < count; index += 8) {
+    uint64_t word = 0;
+    int inner, most = count - index < 8 ? count - index : 8;
+    memcpy(&word, bytes + index, (size_t)most);
+    for (inner = 0; word && inner < most; inner++)
+      if (bytes[index + inner]) {
+        terms[found].row = first + (uint32_t)(index + inner);
+        terms[found++].value = (float)bytes[index + inner] * 0.0625f;
+      }
+  }
+  return found;
+}
+
+/* The terms of the latents in the window around a position: signs of the lowest channels, and all magnitudes. */
 static int collect_window(const struct decoding *decoding, const struct stage *stage, int row, int column,
                           struct term *terms, struct term *linear, int *linear_count) {
   int low = stage->known_low, known = stage->known, count = 0, tap;
   *linear_count = 0;
   for (tap = 0; tap < WINDOW * WINDOW; tap++) {
-    int near_row = row + tap / WINDOW - 1, near_column = column + tap % WINDOW - 1, found, index, kept = 0;
-    uint32_t first = (uint32_t)(tap * (low + known) + low);
+    int near_row = row + tap / WINDOW - 1, near_column = column + tap % WINDOW - 1, found, index;
+    uint32_t first = (uint32_t)(tap * (low + known) + low), lowest = (uint32_t)(tap * low);
     struct term *own = terms + count;
+    const float *values;
     if (near_row < 0 || near_column < 0 || near_row >= decoding->rows || near_column >= decoding->columns) continue;
-    found = decoding->kernels->collect(at_position(&decoding->latent, near_row, near_column), known, first, own);
+    values = at_position(&decoding->latent, near_row, near_column);
+    found = collect_bytes(decoding->magnitudes + (values - decoding->latent.values), known, first, own);
+    count += found;
     for (index = 0; index < found && own[index].row < first + (uint32_t)low; index++) {
-      float value = with_sign(own[index].value);
-      linear[*linear_count].row = own[index].row - first + (uint32_t)(tap * low);
-      linear[*linear_count].value = value;
-      *linear_count += value != 0;
+      uint32_t channel = own[index].row - first;
+      float value = with_sign(values[channel]);
+      if (value == 0) continue;
+      linear[*linear_count].row = lowest + channel, linear[(*linear_count)++].value = value;
+      terms[count].row = first - (uint32_t)low + channel, terms[count++].value = value;
     }
-    for (index = 0; index < found; index++) {
-      float value = rectified(fabsf(own[index].value));
-      own[kept].row = own[index].row, own[kept].value = value;
-      kept += value != 0;
-    }
-    count += kept;
-  }
-  for (tap = 0; tap < *linear_count; tap++) { /* the same signs, as terms of the window's matrix */
-    uint32_t own = linear[tap].row / (uint32_t)low, channel = linear[tap].row % (uint32_t)low;
-    terms[count].row = own * (uint32_t)(low + known) + channel;
-    terms[count++].value = linear[tap].value;
   }
   return count;
 }
@@ -956,22 +969,28 @@ static int decode_context(struct decoding *decoding, struct range_decoder *decod
   const lic_model *model = decoding->model;
   float *means = TAKE(decoding->arena, float, (size_t)decoding->rows * (size_t)decoding->columns * (size_t)model->means);
   float *out = TAKE(decoding->arena, float, PADDED(2 * model->channels));
-  int number, row, column, channel, status;
+  float *indexes = TAKE(decoding->arena, float, PADDED(model->channels));
+  int number, row, column, channel, status, is_centred;
   if (!fits(decoding->arena)) return LIC_MEMORY;
+  is_centred = decoding->quantizer.components % 2 == 0 &&
+               decoding->quantizer.doubled_levels[decoding->quantizer.components / 2] == 0;
+  memset(out, 0, PADDED(2 * model->channels) * sizeof *out); /* the first stage changes nothing */
   for (number = 0; number < STAGES; number++) {
     const struct stage *stage = &model->stages[number];
     int own_means = stage->means, channels = stage->last - stage->first;
     uint32_t position = 0;
     float *mean = means;
+    const int middle = is_centred ? decoding->quantizer.components / 2 : -1; /* its level is 0 */
     for (row = 0; row < decoding->rows; row++)
       for (column = 0; column < decoding->columns; column++) {
         const float *outputs;
         if (!is_coded(stage, row, column)) continue;
         outputs = at_position(&decoding->outputs, row, column);
         if (number) run_stage(decoding, stage, row, column, out);
-        decoding->kernels->means(mean, outputs + stage->first, number ? out : NULL, own_means);
-        decoding->kernels->indexes(decoding->index + position, outputs + model->means + stage->first,
-                                   number ? out + own_means : NULL, channels);
+        decoding->kernels->means(mean, outputs + stage->first, out, own_means);
+        decoding->kernels->indexes(indexes, outputs + model->means + stage->first, out + own_means, channels);
+        for (channel = 0; channel < channels; channel++)
+          decoding->index[position + (uint32_t)channel] = (uint16_t)(int32_t)indexes[channel];
         mean += own_means, position += (uint32_t)channels;
       }
     status = decode_grouped(decoding, decoder, position);
@@ -979,12 +998,20 @@ static int decode_context(struct decoding *decoding, struct range_decoder *decod
     for (row = 0, position = 0, mean = means; row < decoding->rows; row++)
       for (column = 0; column < decoding->columns; column++) {
         float *values;
+        uint8_t *magnitudes;
         if (!is_coded(stage, row, column)) continue;
         values = decoding->latent.values + (size_t)row * decoding->latent.row_stride +
                  (size_t)column * (size_t)model->channels + stage->first;
+        magnitudes = decoding->magnitudes + (values - decoding->latent.values);
         for (channel = 0; channel < channels; channel++, position++) {
-          float value = level_of(&decoding->quantizer, decoding->symbols[position], decoding->index[position]);
-          values[channel] = own_means ? *mean++ + value : value;
+          int symbol = decoding->symbols[position];
+          if (symbol == middle) continue;
+          values[channel] = level_of(&decoding->quantizer, symbol, decoding->index[position]);
+          magnitudes[channel] = sixteenths(values[channel]);
+        }
+        for (channel = 0; channel < own_means; channel++) {
+          values[channel] += *mean++;
+          magnitudes[channel] = sixteenths(values[channel]);
         }
       }
   }
@@ -1049,10 +1076,13 @@ static void write_image_rows(struct synthesis *synthesis, int row, int hidden_ro
     synthesis->kernels->image_row(synthesis->image_rows, (int)padded, rows, kernels, count, model->hidden, halo,
                                   synthesis->padded_columns);
     out = synthesis->rgb + (size_t)y * (size_t)synthesis->width * 3;
-    for (column = 0; column < synthesis->width; column++)
-      for (colour = 0; colour < 3; colour++)
-        *out++ = to_byte(synthesis->image_rows[(size_t)(3 * (column & 1) + colour) * padded + (size_t)(column / 2)] +
-                         last->bias[colour]);
+    for (colour = 0; colour < 6; colour++) {
+      float *values = synthesis->image_rows + (size_t)colour * padded;
+      int of_column = colour / 3;
+      synthesis->kernels->to_bytes(values, columns, last->bias[colour % 3]);
+      for (column = of_column; column < synthesis->width; column += 2)
+        out[3 * column + colour % 3] = (uint8_t)(int32_t)values[column / 2];
+    }
   }
 }
 
@@ -1195,7 +1225,9 @@ static void begin_decoding(struct decoding *decoding, const lic_model *model, st
   decoding->hyper_latent.channels = model->hyper_channels;
   decoding->hyper_latent.row_stride = (size_t)decoding->hyper_columns * (size_t)model->hyper_channels;
   decoding->hyper_latent.values = TAKE(arena, float, positions / 16 * (size_t)model->hyper_channels);
+  if (model->prior == CONTEXT) decoding->magnitudes = TAKE(arena, uint8_t, positions * (size_t)model->channels);
   if (!fits(arena)) return;
+  if (decoding->magnitudes) memset(decoding->magnitudes, 0, positions * (size_t)model->channels);
   memset(decoding->has_table, 0, (size_t)table_count);
   memset(decoding->latent.values, 0, positions * (size_t)model->channels * sizeof(float));
 }
@@ -1217,6 +1249,7 @@ size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height
   }
   take(&arena, (size_t)decoding.rows * (size_t)decoding.columns, 4 * (size_t)model->means);
   take(&arena, PADDED(2 * model->channels), 4);
+  take(&arena, PADDED(model->channels), 4);
   take(&arena, (size_t)decoding.table_count, (STAGES + 1) * 64);
   synthesize(&decoding, (int)width, (int)height, NULL);
   return arena.used + 64 * 16;
@@ -1268,41 +1301,56 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
 
 #define NAME(name) name##_plain
 #define TARGET
+#if defined(__GNUC__)
 #define WIDTH 4
 #define VECTOR vector4
+#define INTEGERS integers4
+#else
+#define WIDTH 1
+#define VECTOR float
+#endif
 #define MADD(sum, a, b) ((sum) + (a) * (b))
 #if defined(__SSE__)
 #define NOT_ZERO(vector) (unsigned)_mm_movemask_ps(_mm_cmpneq_ps((__m128)(vector), _mm_setzero_ps()))
+#define LARGER(a, b) ((vector4)_mm_max_ps((__m128)(a), (__m128)(b)))
+#define SMALLER(a, b) ((vector4)_mm_min_ps((__m128)(a), (__m128)(b)))
 #endif
 #if defined(__GNUC__)
 typedef float vector4 __attribute__((vector_size(16), aligned(4), may_alias));
-#else
-typedef struct { float lane[4]; } vector4;
+typedef int32_t integers4 __attribute__((vector_size(16), aligned(4), may_alias));
 #endif
 #include "lic.c"
 
 #if defined(__GNUC__) && defined(__x86_64__)
+typedef int32_t integers8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define NAME(name) name##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define WIDTH 8
 #define VECTOR vector8
+#define INTEGERS integers8
+#define LARGER(a, b) ((vector8)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define SMALLER(a, b) ((vector8)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define NOT_ZERO(vector) (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)(vector), _mm256_setzero_ps(), _CMP_NEQ_UQ))
 #define MADD(sum, a, b) ((vector8)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(sum)))
 #include "lic.c"
 
+typedef int32_t integers16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
 #define NAME(name) name##_avx512
 #define TARGET __attribute__((target("avx512f,prefer-vector-width=512")))
 #define WIDTH 16
 #define VECTOR vector16
+#define INTEGERS integers16
+#define LARGER(a, b) ((vector16)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define SMALLER(a, b) ((vector16)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define NOT_ZERO(vector) (unsigned)_mm512_cmp_ps_mask((__m512)(vector), _mm512_setzero_ps(), _CMP_NEQ_UQ)
 #define MADD(sum, a, b) ((vector16)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(sum)))
 #include "lic.c"
 #endif
 
 #define KERNELS(set) \
-  {add_rows_##set, collect_##set, activate_##set, means_##set, indexes_##set, normalize_##set, image_row_##set}
+  {add_rows_##set, collect_##set, activate_##set, means_##set, indexes_##set, normalize_##set, image_row_##set, to_bytes_##set}
 
 static const struct kernels *kernels_of_this_machine(void) {
   static const struct kernels plain = KERNELS(plain);
@@ -1319,9 +1367,14 @@ static const struct kernels *kernels_of_this_machine(void) {
 
 #define MOST 12 /* vectors of sums in registers */
 
-TARGET static inline __attribute__((always_inline)) void NAME(add_to)(int vectors, float *sum, const float *matrix,
-                                                                      size_t stride, const struct term *terms,
-                                                                      int count) {
+#if defined(__GNUC__)
+#define INLINE TARGET static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
+INLINE void NAME(add_to)(int vectors, float *sum, const float *matrix, size_t stride, const struct term *terms,
+                         int count) {
   VECTOR sums[MOST];
   int index, vector;
   for (vector = 0; vector < vectors; vector++) sums[vector] = *(const VECTOR *)(sum + WIDTH * vector);
@@ -1385,62 +1438,130 @@ TARGET static int NAME(collect)(const float *values, int count, uint32_t first, 
   return found;
 }
 
+/* Applies a macro to vectors of WIDTH numbers at `index`, and to the numbers that are left over. */
+#if defined(LARGER)
+#define EACH(count, apply)                                         \
+  do {                                                             \
+    for (index = 0; index + WIDTH <= (count); index += WIDTH)      \
+      apply(NAME(floor), NAME(clip), *(const VECTOR *), *(VECTOR *)) \
+    for (; index < (count); index++) apply(floor_of, clipped, *(const float *), *(float *)) \
+  } while (0)
+
+INLINE VECTOR NAME(floor)(VECTOR value) {
+  VECTOR whole = __builtin_convertvector(__builtin_convertvector(value, INTEGERS), VECTOR);
+  return whole + __builtin_convertvector((INTEGERS)(whole > value), VECTOR);
+}
+
+INLINE VECTOR NAME(clip)(VECTOR value, float low, float high) {
+  const VECTOR zero = {0};
+  return SMALLER(LARGER(value, low - zero), high - zero);
+}
+#else
+#define EACH(count, apply)                                                                \
+  do {                                                                                    \
+    for (index = 0; index < (count); index++) apply(floor_of, clipped, *(const float *), *(float *)) \
+  } while (0)
+#endif
+
+#define FINE(FLOOR, CLIP, value) (FLOOR(CLIP(value, -4096, 4096) * 1024 + 0.5f) * 0.0009765625f)
+
 TARGET static void NAME(activate)(enum activation kind, float *values, const float *bias, const float *scale,
                                   int count) {
   int index;
-  if (kind == GRID_SIGNED)
-    for (index = 0; index < count; index++) values[index] = with_sign(values[index]);
-  if (kind == GRID_HIDDEN && !bias)
-    for (index = 0; index < count; index++) values[index] = rectified(values[index]);
-  if (kind == GRID_HIDDEN && bias)
-    for (index = 0; index < count; index++) values[index] = rectified(values[index] + bias[index]);
-  if (kind == GRID_LAST)
-    for (index = 0; index < count; index++) values[index] = fine(values[index] + bias[index]);
-  if (kind == INTEGER_HIDDEN)
-    for (index = 0; index < count; index++)
-      values[index] = floor_of(clipped((values[index] + bias[index]) * scale[index], 0, 255));
-  if (kind == INTEGER_LAST)
-    for (index = 0; index < count; index++) values[index] = (values[index] + bias[index]) * scale[index];
+#define WITHOUT_BIAS(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = FLOOR(CLIP(GET(values + index), 0, 255.0f / 16) * 16 + 0.5f) * 0.0625f;
+#define HIDDEN(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = FLOOR(CLIP(GET(values + index) + GET(bias + index), 0, 255.0f / 16) * 16 + 0.5f) * 0.0625f;
+#define LAST(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = FINE(FLOOR, CLIP, GET(values + index) + GET(bias + index));
+#define INTEGER(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = FLOOR(CLIP((GET(values + index) + GET(bias + index)) * GET(scale + index), 0, 255));
+#define SCALED(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = (GET(values + index) + GET(bias + index)) * GET(scale + index);
+  if (kind == GRID_HIDDEN && !bias) EACH(count, WITHOUT_BIAS);
+  if (kind == GRID_HIDDEN && bias) EACH(count, HIDDEN);
+  if (kind == GRID_LAST) EACH(count, LAST);
+  if (kind == INTEGER_HIDDEN) EACH(count, INTEGER);
+  if (kind == INTEGER_LAST) EACH(count, SCALED);
+#undef WITHOUT_BIAS
+#undef HIDDEN
+#undef LAST
+#undef INTEGER
+#undef SCALED
 }
 
 TARGET static void NAME(means)(float *means, const float *before, const float *change, int count) {
   int index;
-  for (index = 0; index < count; index++) {
-    float value = change ? before[index] + fine(change[index]) : before[index];
-    means[index] = floor_of(value * 8 + 0.5f) * 0.125f;
-  }
+#define MEAN(FLOOR, CLIP, GET, SET) \
+  SET(means + index) = FLOOR((GET(before + index) + FINE(FLOOR, CLIP, GET(change + index))) * 8 + 0.5f) * 0.125f;
+  EACH(count, MEAN);
+#undef MEAN
 }
 
-TARGET static void NAME(indexes)(uint16_t *indexes, const float *before, const float *change, int count) {
+TARGET static void NAME(indexes)(float *indexes, const float *before, const float *change, int count) {
   int index;
-  for (index = 0; index < count; index++) {
-    float value = change ? before[index] + fine(change[index]) : before[index];
-    indexes[index] = (uint16_t)(int32_t)clipped(8 * value + 0.5f, 0, SCALES - 1);
+#define SCALE(FLOOR, CLIP, GET, SET) \
+  SET(indexes + index) =             \
+      FLOOR(CLIP(8 * (GET(before + index) + FINE(FLOOR, CLIP, GET(change + index))) + 0.5f, 0, SCALES - 1));
+  EACH(count, SCALE);
+#undef SCALE
+}
+
+TARGET static void NAME(to_bytes)(float *values, int count, float bias) {
+  int index;
+#define BYTE(FLOOR, CLIP, GET, SET) \
+  SET(values + index) = FLOOR(CLIP((GET(values + index) + (bias + 0.5f)) * 255, 0, 255) + 0.5f);
+  EACH(count, BYTE);
+#undef BYTE
+}
+
+INLINE void NAME(normalize_by)(int vectors, float *values, int count, int channels, const float *bias,
+                               const float *beta, const float *gamma, float least) {
+  int position, out, in, padded = (int)PADDED(channels);
+  float own[MOST_HIDDEN] = {0};
+  for (position = 0; position < count; position++, values += channels) {
+    VECTOR sums[MOST];
+    for (out = 0; out < vectors; out++) sums[out] = *(const VECTOR *)(beta + out * WIDTH);
+    for (in = 0; in < channels; in++) {
+      float value = values[in] + bias[in];
+      VECTOR magnitude = fabsf(value) - (VECTOR){0};
+      values[in] = value;
+      for (out = 0; out < vectors; out++)
+        sums[out] = MADD(sums[out], magnitude, *(const VECTOR *)(gamma + in * padded + out * WIDTH));
+    }
+    for (out = 0; out < vectors; out++) *(VECTOR *)(own + out * WIDTH) = sums[out];
+    for (out = 0; out < channels; out++) values[out] *= own[out] < least ? least : own[out];
   }
 }
 
+/* Wide layers, which no published model has, take the general way. */
 TARGET static void NAME(normalize)(float *values, int count, int channels, const float *bias, const float *beta,
                                    const float *gamma, float least) {
-  int position, out, in, padded = (int)PADDED(channels);
+  int vectors = (channels + WIDTH - 1) / WIDTH, position, in;
+  switch (vectors) {
+#define CASE(n) case n: NAME(normalize_by)(n, values, count, channels, bias, beta, gamma, least); return;
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+#undef CASE
+  }
   for (position = 0; position < count; position++, values += channels) {
-    {
-      VECTOR sums[MOST_HIDDEN / WIDTH];
-      float own[MOST_HIDDEN];
-      int vectors = (channels + WIDTH - 1) / WIDTH;
-      for (out = 0; out < vectors; out++) sums[out] = *(const VECTOR *)(beta + out * WIDTH);
-      for (in = 0; in < channels; in++) {
-        float value = values[in] + bias[in];
-        VECTOR magnitude = fabsf(value) - (VECTOR){0};
-        values[in] = value;
-        for (out = 0; out < vectors; out++)
-          sums[out] = MADD(sums[out], magnitude, *(const VECTOR *)(gamma + in * padded + out * WIDTH));
-      }
-      for (out = 0; out < vectors; out++) *(VECTOR *)(own + out * WIDTH) = sums[out];
-      for (out = 0; out < channels; out++) values[out] *= own[out] < least ? least : own[out];
+    float own[MOST_HIDDEN];
+    struct term terms[MOST_HIDDEN];
+    memcpy(own, beta, PADDED(channels) * sizeof *own);
+    for (in = 0; in < channels; in++) {
+      values[in] += bias[in];
+      terms[in].row = (uint32_t)in, terms[in].value = fabsf(values[in]);
     }
+    NAME(add_rows)(own, (int)PADDED(channels), gamma, PADDED(channels), terms, channels);
+    for (in = 0; in < channels; in++) values[in] *= own[in] < least ? least : own[in];
   }
 }
 
+#undef EACH
+#undef FINE
+#undef LARGER
+#undef SMALLER
+#undef INTEGERS
+#undef INLINE
 #undef MOST
 #undef NAME
 #undef NOT_ZERO
