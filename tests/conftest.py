@@ -158,9 +158,9 @@ def photograph_folder(photographs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """The whole architecture in a few thousand weights."""
+    """The whole architecture in a few thousand weights; its analysis is one layer, because compiling takes the time."""
     return ModelConfig(
-        analysis_channels=(4, 4, 4), latent_channels=12, hyper_channels=4, synthesis="two_layer", synthesis_channels=12
+        analysis="linear", latent_channels=12, hyper_channels=4, synthesis="two_layer", synthesis_channels=12
     )
 
 

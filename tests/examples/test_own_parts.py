@@ -65,8 +65,21 @@ def registered():
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_model_file):
-    return load_bundle(tiny_model_file)
+def tiny_config(tiny_config):
+    """Transforms of a layer each: these tests compile many programs, and none is about them."""
+    return dataclasses.replace(tiny_config, synthesis="jpeg_like", hyper_synthesis="jpeg_like")
+
+
+@pytest.fixture(scope="module")
+def tiny_params(tiny_config, photographs):
+    return klt_start(initialize(tiny_config, jax.random.key(0)), tiny_config, photographs, 0.01, seed=0)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_config, tiny_params, crops, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    saved(path, tiny_config, tiny_params, crops, fit=False)
+    return load_bundle(path)
 
 
 @pytest.fixture(scope="module")
