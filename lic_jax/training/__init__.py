@@ -6,6 +6,7 @@
 - `klt`: initializes an anchor's transforms to the best linear ones
 - `anchor_objective`: computes what an anchor minimizes
 - `anchor`: takes an anchor's training step, in stages
+- `health`: looks for dead units and entries at a floor
 - `loop`: trains an anchor, with a log, checkpoints and weights
 - `checkpoint`: saves and restores a training's state
 - `refit_objective`: computes what a refit minimizes

@@ -35,14 +35,18 @@ from lic_jax.training.anchor import (
     training_stages,
     validate,
 )
+from lic_jax.training.health import Health, inspect
 from lic_jax.training.klt import klt_start, prior_start
 from lic_jax.training.settings import AnchorSettings
 from lic_jax.zoo import shipped
 from lic_jax.zoo.weights import anchor_metadata, save_weights
 
+_INSPECTED = 16
+"""Held-out crops on which `health` looks for dead units."""
+
 
 class LogRow(NamedTuple):
-    """A row of log.csv: means over the steps since the last one, and over the crops held out."""
+    """A row of log.csv: means over the steps since the last one, and over the crops held out; `health` in the end."""
 
     step: int
     minutes: float
@@ -53,6 +57,9 @@ class LogRow(NamedTuple):
     held_out_objective: float
     held_out_bpp: float
     held_out_psnr_db: float
+    dead_units: int = 0
+    at_floor: int = 0
+    channels_with_means: int = 0
 
 
 class Data(NamedTuple):
@@ -180,7 +187,9 @@ def _run_stage(settings, stage: Stage, state, batches, held_out, loss, keep, log
         if step % settings.validate_every == 0 or step == stage.last_step:
             average = RateDistortion(*(np.mean(np.asarray(term)) for term in zip(*recent, strict=True)))
             validated = validate(settings, stage.model, state.params, held_out, **loss)
-            log.append(step, stage.name, average, validated)
+            health = inspect(stage.model, state.params, held_out[:_INSPECTED])
+            progress.write(f"step {step}: " + "\n  ".join((str(health), *health.stalled())))
+            log.append(step, stage.name, average, validated, health)
             keep(state)
             recent = []
     return state
@@ -201,13 +210,14 @@ class TrainingLog:
         """Returns the minutes of training so far, earlier runs included."""
         return self.minutes_before + (time.monotonic() - self._started) / 60
 
-    def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion) -> None:
+    def append(self, step: int, stage: str, training: RateDistortion, held_out: RateDistortion, health: Health) -> None:
         """Writes a row: the averages since the last one, and the validation. The file is always whole."""
         values = (training.objective, training.bpp, psnr(training.mse))
         values += (held_out.objective, held_out.bpp, psnr(held_out.mse))
+        numbers = [*map(float, values), health.dead_units, health.at_floor, health.means]
         if self._kind is not LogRow:
-            values += (training.distortion, held_out.distortion)
-        self._rows.append(self._kind(step, round(self.minutes(), 2), stage, *map(float, values)))
+            numbers += [float(training.distortion), float(held_out.distortion)]
+        self._rows.append(self._kind(step, round(self.minutes(), 2), stage, *numbers))
         write_csv(self._path, self._rows)
 
 

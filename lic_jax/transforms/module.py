@@ -9,6 +9,12 @@ from lic_jax.transforms.gdn import GDN1, InverseGDN1, SignedGain
 from lic_jax.transforms.layers import Convolution, TransposedConvolution
 
 
+def reported(module: nn.Module, values: Float[Array, "*batch units"]) -> Float[Array, "*batch units"]:
+    """Returns activations as they are; who asks for the collection "activity" learns the largest of each unit."""
+    module.sow("activity", "largest", values.max(axis=tuple(range(values.ndim - 1))))
+    return values
+
+
 class Transform(nn.Module):
     """Runs the layers of a description, one after the other; parameters have the description's names.
 
@@ -37,8 +43,10 @@ class Transform(nn.Module):
                 return (InverseGDN1 if inverse else GDN1)(name=name)(values)
             case Gain(name):
                 return SignedGain(name=name)(values)
-            case ReLU(slope):
-                return nn.leaky_relu(values, slope) if slope else nn.relu(values)
+            case ReLU(slope) if slope:
+                return nn.leaky_relu(values, slope)
+            case ReLU():
+                return reported(self, nn.relu(values))
             case Scope(name, layers):
                 return Transform(layers, name=name)(values)
             case Sum(branches):

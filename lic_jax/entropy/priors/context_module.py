@@ -18,6 +18,7 @@ from lic_jax.gradients import straight_through
 from lic_jax.transforms.description import Layers, TransposedConv
 from lic_jax.transforms.hyper_transforms import transposed_layers
 from lic_jax.transforms.layers import TransposedConvolution
+from lic_jax.transforms.module import reported
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SMALL = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
@@ -51,7 +52,7 @@ class HyperSynthesis(nn.Module):
         features = grid.signed(jnp, hyper_latent, _straight_through)
         outputs = self._layer(first, context_exact.SIGNED)(features)
         for layer in others:
-            features = grid.rectified(jnp, outputs, _straight_through)
+            features = reported(self, grid.rectified(jnp, outputs, _straight_through))
             outputs = self._layer(layer, context_exact.RECTIFIED)(features)
         return features, grid.fine(jnp, outputs, _straight_through)
 
@@ -86,7 +87,7 @@ class Stage(nn.Module):
         near = jnp.concatenate([known, magnitudes], axis=-1)
         weights = self._weights(features.shape[-1], near.shape[-1])
         hidden = _product(features, weights["features"]) + weights["bias"] + _convolution(near, weights["near"])
-        hidden = grid.rectified(jnp, hidden, _straight_through)
+        hidden = reported(self, grid.rectified(jnp, hidden, _straight_through))
         out = _product(hidden, weights["out"]) + weights["out_bias"]
         if step.is_linear:
             out = out.at[..., : step.channels].add(_convolution(known, weights["linear"]))
