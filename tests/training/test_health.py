@@ -18,7 +18,6 @@ def test_dead_units_and_entries_at_a_floor_are_found(tiny_config, crops, prior):
     """Three units whose bias is far below zero, in two layers; a quarter of the inverse GDN's entries at the floor."""
     config = dataclasses.replace(tiny_config, prior=prior)
     params = jax.tree.map(np.array, initialize(config, jax.random.key(0)))
-    before = inspect(CodecModel(config), params, crops)
     params["hyper_analysis"]["convolution_1"]["bias"][1] = -1e6
     params["hyper_synthesis"]["layer_0"]["bias"][:2] = -1e6
     params["synthesis"]["inverse_gdn"]["gamma_root"][:3] = 0
@@ -27,7 +26,6 @@ def test_dead_units_and_entries_at_a_floor_are_found(tiny_config, crops, prior):
     after = inspect(CodecModel(config), params, crops)
     dead = {part.name: part.idle for part in after.units}
     assert dead["hyper_analysis 1"] >= 1 and dead["hyper_synthesis 0"] >= 2
-    assert after.dead_units >= before.dead_units + 2
     assert after.floors == (Part("synthesis/inverse_gdn/gamma_root", 36, 144),)
     assert f"{after.dead_units} of " in str(after) and f"hyper_synthesis 0 {dead['hyper_synthesis 0']}" in str(after)
     if prior == "context":
