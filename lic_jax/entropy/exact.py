@@ -20,7 +20,8 @@ _INV_SQRT_2PI = float.fromhex("0x1.9884533d43651p-2")
 _EXP_TERMS = 16
 _LOG_TERMS = 24
 _CDF_TERMS = 128
-_CDF_LIMIT = 8.0
+CDF_LIMIT = 8.0
+"""Beyond ± this, `normal_cdf` is exactly 0 or 1."""
 
 
 def exp(values: Values) -> Values:
@@ -74,7 +75,7 @@ def normal_cdf(values: Values) -> Values:
 
     Every term has the sign of v, so nothing cancels; the error is absolute, about 1e-15.
     """
-    values = np.clip(np.asarray(values, np.float64), -_CDF_LIMIT, _CDF_LIMIT)
+    values = np.clip(np.asarray(values, np.float64), -CDF_LIMIT, CDF_LIMIT)
     square = values * values
     term, total = values, values
     for index in range(1, _CDF_TERMS):
@@ -82,5 +83,5 @@ def normal_cdf(values: Values) -> Values:
         total = total + term
     density = _INV_SQRT_2PI * exp(-0.5 * square)
     cdf = np.clip(0.5 + density * total, 0.0, 1.0)
-    cdf = np.where(values <= -_CDF_LIMIT, 0.0, cdf)
-    return np.where(values >= _CDF_LIMIT, 1.0, cdf)
+    cdf = np.where(values <= -CDF_LIMIT, 0.0, cdf)
+    return np.where(values >= CDF_LIMIT, 1.0, cdf)

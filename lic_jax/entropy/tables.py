@@ -43,7 +43,11 @@ def scale_table() -> Float[np.ndarray, "64"]:
 
 def gaussian_tables(quantizer: IntegerQuantizer) -> Int[np.ndarray, "64 levels"]:
     """Computes one table for each scale index, for y − μ under a zero-mean Gaussian."""
-    return tables_of_cdf(exact.normal_cdf(quantizer.coding_edges() / scale_table()[:, None]))
+    edges = quantizer.coding_edges() / scale_table()[:, None]
+    inside = np.abs(edges) < exact.CDF_LIMIT  # a small share; beyond, the probability is 0 or 1 exactly
+    cdf = np.where(edges > 0, 1.0, 0.0)
+    cdf[inside] = exact.normal_cdf(edges[inside])
+    return tables_of_cdf(cdf)
 
 
 def density_shapes(channels: int, widths: tuple[int, ...] = (3, 3)) -> dict[str, tuple[int, ...]]:

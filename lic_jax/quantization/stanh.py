@@ -88,7 +88,7 @@ class STanH:
 
     @classmethod
     def start(cls, components: int, step: float, reach: float) -> "STanH":
-        """Makes `uniform_with_tails`: uniform, its outer quarter stretched so that the thresholds reach ±`reach`."""
+        """Makes `uniform_with_tails`: uniform as far as ±`reach`, or with its outer quarter stretched to there."""
         return uniform_with_tails(components, step, reach)
 
     def upper_weight(
@@ -155,11 +155,13 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
     """Makes a uniform quantizer, its outer quarter stretched by a constant ratio so that thresholds reach ±`reach`.
 
     With a fine step and few components, a uniform quantizer ends before the largest latents do, and a saturated latent
-    is a visible error. If the uniform quantizer reaches far enough, it is returned unchanged.
+    is a visible error. With a coarse step, components that would lie beyond ±`reach` are put far away (`padded`), so
+    that one T serves coarse and fine steps.
     """
     half = (components - 1) / 2
     if half * step >= reach:
-        return uniform(components, step)
+        beyond = int(half - reach / step)
+        return padded(uniform(components - 2 * beyond, step), components)
     tail = np.arange(1, int(half) // 4 + 1)
     missing = lambda ratio: step * (half - len(tail) + np.sum(ratio**tail)) - reach
     root = brentq(missing, 1.0, _STEEPEST) if len(tail) and missing(_STEEPEST) > 0 else _STEEPEST
@@ -167,8 +169,8 @@ def uniform_with_tails(components: int, step: float, reach: float) -> STanH:
     gaps = step * np.concatenate([stretch[::-1], np.ones(components - 1 - 2 * len(tail)), stretch])
     thresholds = np.concatenate([[0.0], np.cumsum(gaps)])
     thresholds -= (thresholds[0] + thresholds[-1]) / 2
-    padded = np.pad(gaps, 1, mode="edge")
-    return from_values((padded[1:] + padded[:-1]) / 2, thresholds)
+    around = np.pad(gaps, 1, mode="edge")
+    return from_values((around[1:] + around[:-1]) / 2, thresholds)
 
 
 @jax.jit

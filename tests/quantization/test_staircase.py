@@ -235,6 +235,22 @@ def test_a_stack_is_padded_as_each_of_it_is():
         np.testing.assert_allclose(wide.levels[index], of_one.levels, atol=UNITS_OF_FLOAT32)
 
 
+@settings(max_examples=30)
+@given(st.integers(2, 200), st.floats(0.05, 4), st.floats(1, 200))
+def test_a_start_is_uniform_as_far_as_it_can_be(components, step, reach):
+    """Its thresholds reach what is asked for if 3/4 of them may be uniform; none beyond that but far away."""
+    start = stanh.uniform_with_tails(components, step, reach)
+    assert start.components == components
+    thresholds = np.asarray(start.thresholds)
+    near = np.abs(thresholds) < stanh.FAR - 1
+    inner = np.diff(thresholds[near])[len(thresholds[near]) // 4 : -(len(thresholds[near]) // 4) or None]
+    np.testing.assert_allclose(inner, step, rtol=1e-3)
+    assert np.all(np.abs(thresholds[near]) <= max(reach, step) * 1.001 + step)
+    np.testing.assert_allclose(thresholds, -thresholds[::-1], atol=1e-2)
+    if 3 * components * step > 8 * reach:
+        assert thresholds[near].max() >= reach - step
+
+
 @pytest.mark.parametrize("components", [4, 7])
 def test_a_quantizer_is_not_padded_to_fewer_or_by_an_odd_number(components):
     with pytest.raises(LicError, match=f"6 components cannot be padded to {components}"):
