@@ -12,8 +12,8 @@ from lic_jax.codec.decoder import Decoder
 from lic_jax.errors import LicError
 from lic_jax.io.container import Stream
 from lic_jax.registry import DEFAULT_CODER
+from lic_jax.zoo import receiver_file
 from lic_jax.zoo.bundle import Bundle
-from lic_jax.zoo.receiver_file import to_receiver_file
 
 SWITCH = "LIC_DECODER"
 """The environment's variable that chooses the decoder: "numpy" keeps the C decoder out."""
@@ -50,7 +50,7 @@ def reason_against(bundle: Bundle) -> str | None:
     if library() is None:
         return "it was not built (the package was installed without a C compiler)"
     try:
-        to_receiver_file(bundle)
+        receiver_file.check(bundle)
     except LicError as error:
         return str(error)
     return None
@@ -71,7 +71,7 @@ class NativeDecoder:
         if found is None:
             raise LicError("the C decoder was not built; install lic-jax where there is a C compiler, or use NumPy's")
         self.bundle, self._library = bundle, found
-        file = to_receiver_file(bundle)
+        file = receiver_file.to_receiver_file(bundle)
         needed = found.lic_model_memory(file, len(file))
         self._memory, address, size = _aligned(needed)
         self._model = ctypes.c_void_p()

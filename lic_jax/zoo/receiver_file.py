@@ -24,12 +24,8 @@ _WIDEST = 256
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 2, np.dtype(np.int32): 3}
 
 
-def to_receiver_file(bundle: Bundle) -> bytes:
-    """Converts a model to a receiver file.
-
-    Raises:
-      LicError: a part of the model is none that the C decoder knows.
-    """
+def check(bundle: Bundle) -> None:
+    """Raises LicError if a part of a model is none that the C decoder knows."""
     config = bundle.config
     for name, value, known in (
         ("prior", config.prior, _PRIORS),
@@ -50,6 +46,15 @@ def to_receiver_file(bundle: Bundle) -> bytes:
     for quantizer in (*bundle.latent_quantizers, *bundle.hyper_quantizers):
         if not isinstance(quantizer, FixedPointQuantizer | FixedPointRows):
             raise LicError(f"the C decoder knows no quantizer of kind {quantizer.kind}; decode with NumPy or JAX")
+
+
+def to_receiver_file(bundle: Bundle) -> bytes:
+    """Converts a model to a receiver file.
+
+    Raises:
+      LicError: a part of the model is none that the C decoder knows.
+    """
+    check(bundle)
     arrays = [*_quantizers(bundle.latent_quantizers), *_quantizers(bundle.hyper_quantizers), *_prior(bundle)]
     body = b"".join(map(_packed, (*arrays, *_synthesis(bundle))))
     header = lambda checksum: _HEADER.pack(
