@@ -4,9 +4,11 @@ A receiver's commands import no framework. The sender's parser is imported only 
 """
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 from lic_jax.cli import receiver
 from lic_jax.errors import LicError
@@ -39,6 +41,15 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _flushed(stream: TextIO) -> Iterator[None]:
+    """Writes all that was printed before it leaves."""
+    try:
+        yield
+    finally:
+        stream.flush()
+
+
 def exit_code_of(error: LicError) -> int:
     """Prints an error in one line and returns its exit code."""
     print(f"lic: {error}", file=sys.stderr)
@@ -46,10 +57,16 @@ def exit_code_of(error: LicError) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 1 a part left out, 2 unusable input, 130 interrupted."""
+    """Runs a command and returns its exit code.
+
+    It is 0 for done, 1 for a part left out, 2 for unusable input, 130 for interrupted, 141 where nobody reads on.
+    """
     try:
-        with _warnings_as_lines():
+        with _warnings_as_lines(), _flushed(sys.stdout):
             return _run(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        return 141
     except LicError as error:
         return exit_code_of(error)
     except KeyboardInterrupt:

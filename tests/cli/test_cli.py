@@ -444,3 +444,13 @@ def test_a_model_can_be_refitted(lic, tiny_model_file, photograph_folder, tmp_pa
     arguments = ("--lambdas", 0.0025, 0.01, 0.04, "--steps", 3, "--crop-size", 64, "--batch-size", 8, "--out", out)
     assert lic("refit", tiny_model_file, photograph_folder, *arguments, with_model=False) == 0
     assert out.exists()
+
+
+@pytest.mark.parametrize("arguments", [["decompress", "--help"], ["info", "--decoder"]])
+def test_output_that_nobody_reads_is_no_error(arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lic_jax.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    _, stderr = process.communicate()
+    assert process.returncode in (0, 141) and stderr == b""  # argparse says nothing of it
