@@ -9,10 +9,10 @@ setup(
     ext_modules=[
         Extension(
             "lic_jax.codec._native",
-            ["native/lic.c"],
-            depends=["native/lic.h"],
+            ["native/lic.c", "native/threads.c"],
+            depends=["native/lic.h", "native/threads.h"],
             include_dirs=["native"],
-            libraries=["m"],
+            libraries=["m", "pthread"],
             extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"],
             optional=True,
         )

@@ -1,5 +1,11 @@
 /* lic-decode MODEL STREAM OUT.png|OUT.ppm: decodes a stream by a receiver file (`lic export-receiver`). */
 #include "lic.h"
+#if defined(LIC_THREADS) /* the number of threads; link threads.c */
+#include "threads.h"
+#define WORKERS {LIC_THREADS, lic_run_threads, NULL}
+#else
+#define WORKERS {1, NULL, NULL}
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,16 +109,17 @@ static int failed(const char *path, int status) {
 
 /* Decodes by an opened model; returns the exit status. */
 static int decode(const lic_model *model, const char *from, const uint8_t *stream, size_t size, const char *to) {
+  const struct lic_workers workers = WORKERS;
   uint32_t width, height;
   size_t needed;
   void *block = NULL, *memory;
   uint8_t *rgb;
   int status = lic_image_size(stream, size, &width, &height);
   if (status) return failed(from, status);
-  needed = lic_decode_memory(model, width, height);
+  needed = lic_decode_memory(model, width, height, workers.count);
   memory = aligned(needed, &block);
   rgb = malloc(3 * (size_t)width * height);
-  status = memory && rgb ? lic_decode(model, stream, size, memory, needed, rgb) : LIC_MEMORY;
+  status = memory && rgb ? lic_decode(model, stream, size, memory, needed, rgb, &workers) : LIC_MEMORY;
   free(block);
   if (status) {
     status = failed(from, status);

@@ -763,9 +763,21 @@ struct decoding {
   uint16_t *index;     /* table of each symbol of a stage */
   int16_t *symbols;
   struct term *terms;
+  size_t term_count;
+  int workers;
+  void (*run)(void *pool, lic_job *job, void *argument, int count);
+  void *pool;
   uint8_t *magnitudes; /* of the latent, in sixteenths: what the context prior's stages see */
   struct field hyper_latent, features, outputs, latent;
 };
+
+/* Lets all workers do their part of a job. */
+static void run_all(const struct decoding *decoding, lic_job *job, void *argument) {
+  if (decoding->workers > 1)
+    decoding->run(decoding->pool, job, argument, decoding->workers);
+  else
+    job(argument, 0);
+}
 
 static uint32_t *table_of(struct decoding *decoding, int row) {
   const lic_model *model = decoding->model;
@@ -944,11 +956,11 @@ static int collect_window(const struct decoding *decoding, const struct stage *s
 }
 
 /* Computes the changes that a stage's network makes to (μ, s) at a position. */
-static void run_stage(const struct decoding *decoding, const struct stage *stage, int row, int column, float *out) {
+static void run_stage(const struct decoding *decoding, const struct stage *stage, int row, int column, struct term *terms,
+                      float *out) {
   const lic_model *model = decoding->model;
   const struct kernels *kernels = decoding->kernels;
   size_t width = PADDED(model->width), outputs = PADDED(stage->means + stage->last - stage->first);
-  struct term *terms = decoding->terms;
   struct term *linear = terms + WINDOW * WINDOW * 2 * model->channels;
   float hidden[MOST_HIDDEN];
   int count, linear_count = 0;
@@ -965,57 +977,106 @@ static void run_stage(const struct decoding *decoding, const struct stage *stage
     kernels->add_rows(out, (int)PADDED(stage->means), stage->linear, PADDED(stage->means), linear, linear_count);
 }
 
-static int decode_context(struct decoding *decoding, struct range_decoder *decoder) {
+/* How many positions a stage codes in the rows before one; columns are a multiple of 4. */
+static uint32_t coded_before(const struct stage *stage, int row, int columns) {
+  if (stage->passes == 2 || stage->number == 2) return (uint32_t)(row * (columns / 2));
+  return (uint32_t)((row + (stage->number == 0)) / 2 * (columns / 2));
+}
+
+/* A stage of the context prior at work; workers share its rows. */
+struct stage_work {
+  struct decoding *decoding;
+  const struct stage *stage;
+  float *means;        /* of the stage's positions */
+  struct term **terms; /* of each worker */
+  float **outputs;
+};
+
+static void predict_rows(void *argument, int worker) {
+  const struct stage_work *work = argument;
+  struct decoding *decoding = work->decoding;
+  const struct stage *stage = work->stage;
   const lic_model *model = decoding->model;
-  float *means = TAKE(decoding->arena, float, (size_t)decoding->rows * (size_t)decoding->columns * (size_t)model->means);
-  float *out = TAKE(decoding->arena, float, PADDED(2 * model->channels));
-  float *indexes = TAKE(decoding->arena, float, PADDED(model->channels));
-  int number, row, column, channel, status, is_centred;
-  if (!fits(decoding->arena)) return LIC_MEMORY;
-  is_centred = decoding->quantizer.components % 2 == 0 &&
-               decoding->quantizer.doubled_levels[decoding->quantizer.components / 2] == 0;
-  memset(out, 0, PADDED(2 * model->channels) * sizeof *out); /* the first stage changes nothing */
-  for (number = 0; number < STAGES; number++) {
-    const struct stage *stage = &model->stages[number];
-    int own_means = stage->means, channels = stage->last - stage->first;
-    uint32_t position = 0;
-    float *mean = means;
-    const int middle = is_centred ? decoding->quantizer.components / 2 : -1; /* its level is 0 */
-    for (row = 0; row < decoding->rows; row++)
-      for (column = 0; column < decoding->columns; column++) {
-        const float *outputs;
-        if (!is_coded(stage, row, column)) continue;
-        outputs = at_position(&decoding->outputs, row, column);
-        if (number) run_stage(decoding, stage, row, column, out);
-        decoding->kernels->means(mean, outputs + stage->first, out, own_means);
-        decoding->kernels->indexes(indexes, outputs + model->means + stage->first, out + own_means, channels);
-        for (channel = 0; channel < channels; channel++)
-          decoding->index[position + (uint32_t)channel] = (uint16_t)(int32_t)indexes[channel];
-        mean += own_means, position += (uint32_t)channels;
+  int first = decoding->rows * worker / decoding->workers, last = decoding->rows * (worker + 1) / decoding->workers;
+  int own_means = stage->means, channels = stage->last - stage->first, row, column, channel;
+  size_t done = coded_before(stage, first, decoding->columns);
+  float *mean = work->means + done * (size_t)own_means, *changes = work->outputs[worker];
+  float *indexes = changes + PADDED(2 * model->channels);
+  uint16_t *index = decoding->index + done * (size_t)channels;
+  memset(changes, 0, PADDED(2 * model->channels) * sizeof *changes); /* the first stage changes nothing */
+  for (row = first; row < last; row++)
+    for (column = 0; column < decoding->columns; column++) {
+      const float *before;
+      if (!is_coded(stage, row, column)) continue;
+      before = at_position(&decoding->outputs, row, column);
+      if (stage->known) run_stage(decoding, stage, row, column, work->terms[worker], changes);
+      decoding->kernels->means(mean, before + stage->first, changes, own_means);
+      decoding->kernels->indexes(indexes, before + model->means + stage->first, changes + own_means, channels);
+      for (channel = 0; channel < channels; channel++) *index++ = (uint16_t)(int32_t)indexes[channel];
+      mean += own_means;
+    }
+}
+
+static void place_rows(void *argument, int worker) {
+  const struct stage_work *work = argument;
+  struct decoding *decoding = work->decoding;
+  const struct stage *stage = work->stage;
+  const struct quantizer *quantizer = &decoding->quantizer;
+  int first = decoding->rows * worker / decoding->workers, last = decoding->rows * (worker + 1) / decoding->workers;
+  int own_means = stage->means, channels = stage->last - stage->first, row, column, channel;
+  int half = quantizer->components / 2, is_centred = quantizer->components % 2 == 0 && !quantizer->doubled_levels[half];
+  int zero = is_centred ? half : -1; /* the symbol whose level is 0 */
+  size_t done = coded_before(stage, first, decoding->columns), position = done * (size_t)channels;
+  const float *mean = work->means + done * (size_t)own_means;
+  for (row = first; row < last; row++)
+    for (column = 0; column < decoding->columns; column++) {
+      float *values;
+      uint8_t *magnitudes;
+      if (!is_coded(stage, row, column)) continue;
+      values = decoding->latent.values + (size_t)row * decoding->latent.row_stride +
+               (size_t)column * (size_t)decoding->model->channels + stage->first;
+      magnitudes = decoding->magnitudes + (values - decoding->latent.values);
+      for (channel = 0; channel < channels; channel++, position++) {
+        int symbol = decoding->symbols[position];
+        if (symbol == zero) continue;
+        values[channel] = level_of(quantizer, symbol, decoding->index[position]);
+        magnitudes[channel] = sixteenths(values[channel]);
       }
-    status = decode_grouped(decoding, decoder, position);
-    if (status) return status;
-    for (row = 0, position = 0, mean = means; row < decoding->rows; row++)
-      for (column = 0; column < decoding->columns; column++) {
-        float *values;
-        uint8_t *magnitudes;
-        if (!is_coded(stage, row, column)) continue;
-        values = decoding->latent.values + (size_t)row * decoding->latent.row_stride +
-                 (size_t)column * (size_t)model->channels + stage->first;
-        magnitudes = decoding->magnitudes + (values - decoding->latent.values);
-        for (channel = 0; channel < channels; channel++, position++) {
-          int symbol = decoding->symbols[position];
-          if (symbol == middle) continue;
-          values[channel] = level_of(&decoding->quantizer, symbol, decoding->index[position]);
-          magnitudes[channel] = sixteenths(values[channel]);
-        }
-        for (channel = 0; channel < own_means; channel++) {
-          values[channel] += *mean++;
-          magnitudes[channel] = sixteenths(values[channel]);
-        }
+      for (channel = 0; channel < own_means; channel++) {
+        values[channel] += *mean++;
+        magnitudes[channel] = sixteenths(values[channel]);
       }
+    }
+}
+
+static int take_stage_work(struct decoding *decoding, struct stage_work *work) {
+  const lic_model *model = decoding->model;
+  int worker;
+  work->decoding = decoding;
+  work->means = TAKE(decoding->arena, float, (size_t)decoding->rows * (size_t)decoding->columns * (size_t)model->means);
+  work->terms = TAKE(decoding->arena, struct term *, decoding->workers);
+  work->outputs = TAKE(decoding->arena, float *, decoding->workers);
+  for (worker = 0; worker < decoding->workers; worker++) {
+    struct term *terms = TAKE(decoding->arena, struct term, decoding->term_count);
+    float *outputs = TAKE(decoding->arena, float, PADDED(2 * model->channels) + PADDED(model->channels));
+    if (fits(decoding->arena)) work->terms[worker] = terms, work->outputs[worker] = outputs;
   }
-  return LIC_OK;
+  return fits(decoding->arena);
+}
+
+static int decode_context(struct decoding *decoding, struct range_decoder *decoder) {
+  struct stage_work work;
+  int number, status = LIC_OK;
+  if (!take_stage_work(decoding, &work)) return LIC_MEMORY;
+  for (number = 0; number < STAGES && !status; number++) {
+    const struct stage *stage = &decoding->model->stages[number];
+    uint32_t positions = coded_before(stage, decoding->rows, decoding->columns);
+    work.stage = stage;
+    run_all(decoding, predict_rows, &work);
+    status = decode_grouped(decoding, decoder, positions * (uint32_t)(stage->last - stage->first));
+    if (!status) run_all(decoding, place_rows, &work);
+  }
+  return status;
 }
 
 /* ---- Synthesis, a few rows of latents at a time ---- */
@@ -1024,12 +1085,16 @@ enum { STRIP = 4 };
 
 /* The state of a synthesis: hidden rows under construction, and finished ones laid out by channel. */
 struct synthesis {
+  const struct decoding *decoding;
   const lic_model *model;
   const struct kernels *kernels;
   int columns, width, height; /* of the latent; of the image */
   size_t padded_columns;
   float *sums[2];             /* hidden rows of a strip, of both branches */
-  size_t sum_stride;
+  size_t sum_stride, sum_count;
+  int branches;
+  struct term *terms;         /* the latents of a strip that are not zero */
+  uint32_t *ends;             /* of each position's terms */
   float *ring;                /* [2 halo + 1][hidden][columns with margins] */
   float *image_rows;          /* [6][columns] */
   uint8_t *rgb;
@@ -1087,8 +1152,9 @@ static void write_image_rows(struct synthesis *synthesis, int row, int hidden_ro
 }
 
 /* Adds a strip of latent rows to the sums; loops over the kernel's rows outside, so that one stays in the cache. */
-static void add_strip(struct synthesis *synthesis, const struct transposed *layer, float *sums,
-                      const struct term *terms, const uint32_t *ends, int rows) {
+static void add_strip(struct synthesis *synthesis, const struct transposed *layer, float *sums, int rows) {
+  const struct term *terms = synthesis->terms;
+  const uint32_t *ends = synthesis->ends;
   int p, row, column;
   for (p = 0; p < layer->size; p++) {
     const float *kernel = layer->kernel + (size_t)p * (size_t)layer->inputs * layer->run;
@@ -1105,63 +1171,89 @@ static void add_strip(struct synthesis *synthesis, const struct transposed *laye
   }
 }
 
-static int synthesize(struct decoding *decoding, int width, int height, uint8_t *rgb) {
+/* Takes the memory of a worker; all workers share one decoding. */
+static void take_synthesis(struct decoding *decoding, int width, int height, uint8_t *rgb, struct synthesis *state) {
   const lic_model *model = decoding->model;
   const struct transposed *first = &model->first;
   struct arena *arena = decoding->arena;
-  int rows = decoding->rows, columns = decoding->columns, margin = first->size - first->stride, first_tap = margin / 2;
-  int shallow = model->synthesis == JPEG_LIKE, branches = model->synthesis == TWO_LAYER_RESIDUAL ? 2 : 1, branch;
-  int out_rows = rows * first->stride, row, column, done = 0, written = 0, sum_rows = STRIP * first->stride + margin;
-  struct synthesis state;
-  struct term *terms = TAKE(arena, struct term, (size_t)STRIP * (size_t)columns * (size_t)model->channels);
-  uint32_t *ends = TAKE(arena, uint32_t, (size_t)STRIP * (size_t)columns);
-  memset(&state, 0, sizeof state);
-  state.model = model, state.kernels = decoding->kernels;
-  state.columns = columns, state.width = width, state.height = height, state.rgb = rgb;
-  state.sum_stride = ((size_t)columns * (size_t)first->stride + (size_t)margin) * (size_t)first->outputs;
-  for (branch = 0; branch < branches; branch++)
-    state.sums[branch] = TAKE(arena, float, (size_t)sum_rows * state.sum_stride + first->run);
-  if (!shallow) {
-    size_t ring_rows = (size_t)(2 * model->halo + 1);
-    state.padded_columns = PADDED(8 * columns) + 2 * (size_t)model->halo + LANES;
-    state.ring = TAKE(arena, float, ring_rows * (size_t)model->hidden * state.padded_columns);
-    state.image_rows = TAKE(arena, float, 6 * PADDED(8 * columns));
-    if (fits(arena)) memset(state.ring, 0, ring_rows * (size_t)model->hidden * state.padded_columns * sizeof(float));
+  int columns = decoding->columns, margin = first->size - first->stride, branch;
+  size_t hidden = (size_t)model->hidden, ring_rows = (size_t)(2 * model->halo + 1);
+  memset(state, 0, sizeof *state);
+  state->decoding = decoding, state->model = model, state->kernels = decoding->kernels;
+  state->columns = columns, state->width = width, state->height = height, state->rgb = rgb;
+  state->sum_stride = ((size_t)columns * (size_t)first->stride + (size_t)margin) * (size_t)first->outputs;
+  state->sum_count = (size_t)(STRIP * first->stride + margin) * state->sum_stride + first->run;
+  state->branches = model->synthesis == TWO_LAYER_RESIDUAL ? 2 : 1;
+  state->terms = TAKE(arena, struct term, (size_t)STRIP * (size_t)columns * (size_t)model->channels);
+  state->ends = TAKE(arena, uint32_t, (size_t)STRIP * (size_t)columns);
+  for (branch = 0; branch < state->branches; branch++) state->sums[branch] = TAKE(arena, float, state->sum_count);
+  if (model->synthesis == JPEG_LIKE) return;
+  state->padded_columns = PADDED(8 * columns) + 2 * (size_t)model->halo + LANES;
+  state->ring = TAKE(arena, float, ring_rows * hidden * state->padded_columns);
+  state->image_rows = TAKE(arena, float, 6 * PADDED(8 * columns));
+  if (fits(arena)) memset(state->ring, 0, ring_rows * hidden * state->padded_columns * sizeof(float));
+}
+
+/* Finishes one row of the first layer's output, and writes the pixels that it completes, up to row `last`. */
+static void finish_row(struct synthesis *state, int row, size_t offset, int *written, int last) {
+  const lic_model *model = state->model;
+  int column, out_rows = state->decoding->rows * model->first.stride;
+  if (model->synthesis == JPEG_LIKE) {
+    const float *values = state->sums[0] + offset;
+    uint8_t *out = state->rgb + (size_t)row * (size_t)state->width * 3;
+    for (column = 0; row < state->height && column < 3 * state->width; column++)
+      out[column] = to_byte(values[column] + model->first.bias[column % 3]);
+    return;
   }
-  if (!fits(arena)) return LIC_MEMORY;
-  for (branch = 0; branch < branches; branch++)
-    memset(state.sums[branch], 0, ((size_t)sum_rows * state.sum_stride + first->run) * sizeof(float));
-  for (row = 0; row < rows; row += STRIP) {
-    int strip = rows - row < STRIP ? rows - row : STRIP, inner, complete, base = row * first->stride - first_tap;
+  finish_hidden_row(state, state->sums[0] + offset, state->branches > 1 ? state->sums[1] + offset : NULL, row);
+  for (; *written < last && (*written + model->halo <= row || row == out_rows - 1); ++*written)
+    write_image_rows(state, *written, out_rows);
+}
+
+/* Synthesizes a worker's band of the image: strip after strip of the latent rows that it depends on. */
+static void synthesize_band(void *argument, int worker) {
+  struct synthesis *state = (struct synthesis *)argument + worker;
+  const struct decoding *decoding = state->decoding;
+  const lic_model *model = state->model;
+  const struct transposed *first = &model->first;
+  int stride = first->stride, margin = first->size - stride, first_tap = margin / 2, rows = decoding->rows, branch;
+  int own_first = rows * worker / decoding->workers * stride, own_last = rows * (worker + 1) / decoding->workers * stride;
+  int done = own_first > model->halo ? own_first - model->halo : 0, written = own_first, row, last, column, inner;
+  int end = own_last + model->halo < rows * stride ? own_last + model->halo : rows * stride;
+  row = done + first_tap - first->size < 0 ? 0 : (done + first_tap - first->size) / stride + 1;
+  row -= row % STRIP; /* the same strips for any number of workers, so the same sums */
+  last = (end - 1 + first_tap) / stride + 1 < rows ? (end - 1 + first_tap) / stride + 1 : rows;
+  for (branch = 0; branch < state->branches; branch++) memset(state->sums[branch], 0, state->sum_count * sizeof(float));
+  for (; row < last; row += STRIP) {
+    int strip = last - row < STRIP ? last - row : STRIP, base = row * stride - first_tap;
+    int complete = row + strip < last ? (row + strip) * stride - first_tap : end;
     uint32_t count = 0;
     for (inner = 0; inner < strip; inner++)
-      for (column = 0; column < columns; column++) {
-        count += (uint32_t)decoding->kernels->collect(at_position(&decoding->latent, row + inner, column), model->channels, 0, terms + count);
-        ends[inner * columns + column] = count;
+      for (column = 0; column < state->columns; column++) {
+        const float *values = at_position(&decoding->latent, row + inner, column);
+        count += (uint32_t)state->kernels->collect(values, model->channels, 0, state->terms + count);
+        state->ends[inner * state->columns + column] = count;
       }
-    add_strip(&state, first, state.sums[0], terms, ends, strip);
-    if (branches > 1) add_strip(&state, &model->beside, state.sums[1], terms, ends, strip);
-    complete = row + strip < rows ? (row + strip) * first->stride - first_tap : out_rows;
-    for (; done < complete; done++) {
-      size_t offset = (size_t)(done - base) * state.sum_stride + (size_t)first_tap * (size_t)first->outputs;
-      if (shallow) {
-        const float *values = state.sums[0] + offset;
-        uint8_t *out = rgb + (size_t)done * (size_t)width * 3;
-        for (column = 0; done < height && column < 3 * width; column++)
-          out[column] = to_byte(values[column] + first->bias[column % 3]);
-        continue;
-      }
-      finish_hidden_row(&state, state.sums[0] + offset, branches > 1 ? state.sums[1] + offset : NULL, done);
-      for (; written <= done - model->halo; written++) write_image_rows(&state, written, out_rows);
-    }
-    for (branch = 0; branch < branches; branch++) { /* rows that the next strip adds to move to the top */
-      size_t used = (size_t)(strip * first->stride) * state.sum_stride, kept = (size_t)margin * state.sum_stride;
-      size_t all = (size_t)sum_rows * state.sum_stride + first->run;
-      memmove(state.sums[branch], state.sums[branch] + used, kept * sizeof(float));
-      memset(state.sums[branch] + kept, 0, (all - kept) * sizeof(float));
+    add_strip(state, first, state->sums[0], strip);
+    if (state->branches > 1) add_strip(state, &model->beside, state->sums[1], strip);
+    for (; done < complete; done++)
+      finish_row(state, done, (size_t)(done - base) * state->sum_stride + (size_t)first_tap * (size_t)first->outputs,
+                 &written, own_last);
+    for (branch = 0; branch < state->branches; branch++) { /* rows that the next strip adds to move to the top */
+      size_t used = (size_t)(strip * stride) * state->sum_stride, kept = (size_t)margin * state->sum_stride;
+      memmove(state->sums[branch], state->sums[branch] + used, kept * sizeof(float));
+      memset(state->sums[branch] + kept, 0, (state->sum_count - kept) * sizeof(float));
     }
   }
-  for (; !shallow && written < out_rows; written++) write_image_rows(&state, written, out_rows);
+}
+
+static int synthesize(struct decoding *decoding, int width, int height, uint8_t *rgb) {
+  struct synthesis *states = TAKE(decoding->arena, struct synthesis, decoding->workers), counted;
+  int worker;
+  for (worker = 0; worker < decoding->workers; worker++)
+    take_synthesis(decoding, width, height, rgb, fits(decoding->arena) ? &states[worker] : &counted);
+  if (!fits(decoding->arena)) return LIC_MEMORY;
+  run_all(decoding, synthesize_band, states);
   return LIC_OK;
 }
 
@@ -1194,11 +1286,13 @@ int lic_image_size(const void *stream, size_t size, uint32_t *width, uint32_t *h
 
 /* Takes the memory of a decoding; everything but what the synthesis takes later. */
 static void begin_decoding(struct decoding *decoding, const lic_model *model, struct arena *arena, uint32_t width,
-                           uint32_t height) {
+                           uint32_t height, const struct lic_workers *workers) {
   size_t positions, symbols, window = 2 * WINDOW * WINDOW + WINDOW * WINDOW, terms;
   int table_count = model->prior == FACTORIZED ? model->channels : SCALES;
   memset(decoding, 0, sizeof *decoding);
   decoding->model = model, decoding->arena = arena, decoding->kernels = kernels_of_this_machine();
+  decoding->workers = workers && workers->count > 1 ? workers->count : 1;
+  if (workers) decoding->run = workers->run, decoding->pool = workers->pool;
   decoding->hyper_rows = (int)((height + HYPER_STRIDE - 1) / HYPER_STRIDE);
   decoding->hyper_columns = (int)((width + HYPER_STRIDE - 1) / HYPER_STRIDE);
   decoding->rows = 4 * decoding->hyper_rows, decoding->columns = 4 * decoding->hyper_columns;
@@ -1217,6 +1311,7 @@ static void begin_decoding(struct decoding *decoding, const lic_model *model, st
   if ((size_t)model->hyper_layer[1].outputs > terms) terms = (size_t)model->hyper_layer[1].outputs;
   if ((size_t)model->width > terms) terms = (size_t)model->width;
   decoding->terms = TAKE(arena, struct term, terms);
+  decoding->term_count = terms;
   decoding->latent.rows = decoding->rows, decoding->latent.columns = decoding->columns;
   decoding->latent.channels = model->channels;
   decoding->latent.row_stride = (size_t)decoding->columns * (size_t)model->channels;
@@ -1232,13 +1327,15 @@ static void begin_decoding(struct decoding *decoding, const lic_model *model, st
   memset(decoding->latent.values, 0, positions * (size_t)model->channels * sizeof(float));
 }
 
-size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height) {
+size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height, int workers) {
+  struct lic_workers counted = {workers, NULL, NULL};
+  struct stage_work work;
   struct arena arena = {NULL, 0, 0};
   struct decoding decoding;
   struct quantizer quantizer;
   int layer, rows, columns;
   if (!width || !height || (uint64_t)width * height > (uint64_t)1 << 27) return 0;
-  begin_decoding(&decoding, model, &arena, width, height);
+  begin_decoding(&decoding, model, &arena, width, height, &counted);
   quantizer_at(&model->latent, 0, &arena, &quantizer);
   quantizer_at(&model->hyper, 0, &arena, &quantizer);
   take(&arena, (size_t)model->hyper.components + 2, 4);
@@ -1247,15 +1344,14 @@ size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height
     output_of(&model->hyper_layer[layer], rows, columns, &arena);
     rows *= model->hyper_layer[layer].stride, columns *= model->hyper_layer[layer].stride;
   }
-  take(&arena, (size_t)decoding.rows * (size_t)decoding.columns, 4 * (size_t)model->means);
-  take(&arena, PADDED(2 * model->channels), 4);
-  take(&arena, PADDED(model->channels), 4);
+  take_stage_work(&decoding, &work);
   take(&arena, (size_t)decoding.table_count, (STAGES + 1) * 64);
   synthesize(&decoding, (int)width, (int)height, NULL);
   return arena.used + 64 * 16;
 }
 
-int lic_decode(const lic_model *model, const void *stream, size_t size, void *memory, size_t capacity, uint8_t *rgb) {
+int lic_decode(const lic_model *model, const void *stream, size_t size, void *memory, size_t capacity, uint8_t *rgb,
+               const struct lic_workers *workers) {
   const uint8_t *bytes = stream;
   struct arena arena = {memory, 0, capacity};
   struct range_decoder decoder;
@@ -1275,7 +1371,7 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
   if (memcmp(bytes + 5, model->fingerprint, 4)) return LIC_OTHER_MODEL;
   rate = get16(bytes + 13);
   if (rate > 256 * ((uint32_t)model->rates - 1)) return LIC_DAMAGED;
-  begin_decoding(&decoding, model, &arena, width, height);
+  begin_decoding(&decoding, model, &arena, width, height, workers);
   quantizer_at(&model->latent, rate, &arena, &decoding.quantizer);
   quantizer_at(&model->hyper, rate, &arena, &decoding.hyper_quantizer);
   if (!fits(&arena)) return LIC_MEMORY;

@@ -42,12 +42,25 @@ int lic_open(const void *file, size_t size, void *memory, size_t capacity, lic_m
 /* Reads an image's size from the first bytes of a stream. */
 int lic_image_size(const void *stream, size_t size, uint32_t *width, uint32_t *height);
 
-/* Returns the bytes of memory that lic_decode needs for an image of this size. */
-size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height);
+/* A part of the work. */
+typedef void lic_job(void *argument, int index);
 
-/* Decodes a stream to RGB bytes [height][width][3].
-   memory: aligned to 64 bytes; free again when the function returns. */
-int lic_decode(const lic_model *model, const void *stream, size_t size, void *memory, size_t capacity, uint8_t *rgb);
+/* Workers for one decoding. `run` calls job(argument, 0) to job(argument, count - 1), best at the same time, and returns
+   when all are done. native/threads.c has one for POSIX threads. */
+struct lic_workers {
+  int count;
+  void (*run)(void *pool, lic_job *job, void *argument, int count);
+  void *pool; /* handed to run */
+};
+
+/* Returns the bytes of memory that lic_decode needs for an image of this size; workers: how many, 1 for none beside. */
+size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height, int workers);
+
+/* Decodes a stream to RGB bytes [height][width][3]. The number of workers changes no pixel.
+   memory: aligned to 64 bytes; free again when the function returns.
+   workers: NULL for none. */
+int lic_decode(const lic_model *model, const void *stream, size_t size, void *memory, size_t capacity, uint8_t *rgb,
+               const struct lic_workers *workers);
 
 #ifdef __cplusplus
 }

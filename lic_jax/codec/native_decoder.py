@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,16 @@ SWITCH = "LIC_DECODER"
 _ALIGNMENT = 64
 
 
+_PIXELS_PER_THREAD = 1 << 16
+"""Smaller parts of an image are not worth a thread."""
+
+
+class _Workers(ctypes.Structure):
+    """lic.h's `struct lic_workers`."""
+
+    _fields_: ClassVar = [("count", ctypes.c_int), ("run", ctypes.c_void_p), ("pool", ctypes.c_void_p)]
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """Loads the C decoder; None where the package was built without a compiler."""
@@ -34,8 +45,8 @@ def library() -> ctypes.CDLL | None:
         loaded.lic_model_memory.restype = loaded.lic_decode_memory.restype = size
         loaded.lic_model_memory.argtypes = [ctypes.c_char_p, size]
         loaded.lic_open.argtypes = [ctypes.c_char_p, size, pointer, size, ctypes.POINTER(pointer)]
-        loaded.lic_decode_memory.argtypes = [pointer, ctypes.c_uint32, ctypes.c_uint32]
-        loaded.lic_decode.argtypes = [pointer, ctypes.c_char_p, size, pointer, size, pointer]
+        loaded.lic_decode_memory.argtypes = [pointer, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int]
+        loaded.lic_decode.argtypes = [pointer, ctypes.c_char_p, size, pointer, size, pointer, ctypes.POINTER(_Workers)]
         return loaded
     return None
 
@@ -62,15 +73,19 @@ class NativeDecoder:
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
 
+      threads: the most threads for an image; by default as many as there are processors, up to 8. Their number changes
+        no pixel.
+
     Raises:
       LicError: the decoder was not built, or does not know a part of the model.
     """
 
-    def __init__(self, bundle: Bundle):
+    def __init__(self, bundle: Bundle, threads: int | None = None):
         found = library()
         if found is None:
             raise LicError("the C decoder was not built; install lic-jax where there is a C compiler, or use NumPy's")
         self.bundle, self._library = bundle, found
+        self.threads = threads or min(os.cpu_count() or 1, 8)
         file = receiver_file.to_receiver_file(bundle)
         needed = found.lic_model_memory(file, len(file))
         self._memory, address, size = _aligned(needed)
@@ -91,9 +106,12 @@ class NativeDecoder:
         if stream.coder != DEFAULT_CODER:
             return self._in_numpy.decompress(data)
         image = np.empty((stream.height, stream.width, 3), np.uint8)
-        needed = self._library.lic_decode_memory(self._model, stream.width, stream.height)
+        count = max(1, min(self.threads, stream.height * stream.width // _PIXELS_PER_THREAD))
+        workers = _Workers(count, ctypes.cast(self._library.lic_run_threads, ctypes.c_void_p), None)
+        needed = self._library.lic_decode_memory(self._model, stream.width, stream.height, count)
         memory, address, size = _aligned(needed)
-        self._check(self._library.lic_decode(self._model, data, len(data), address, size, image.ctypes.data))
+        decode = self._library.lic_decode
+        self._check(decode(self._model, data, len(data), address, size, image.ctypes.data, ctypes.byref(workers)))
         del memory
         return image
 

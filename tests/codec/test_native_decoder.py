@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lic_jax.cli.main import main
+from lic_jax.codec import native_decoder
 from lic_jax.codec.decoder import Decoder
 from lic_jax.codec.loading import load_decoder
 from lic_jax.codec.native_decoder import NativeDecoder, library
@@ -144,6 +145,10 @@ def test_c_decodes_what_numpy_does(model, height, width, rate_units, seed):
     expected, found = decoder.decompress(data), native.decompress(data)
     differences = np.abs(expected.astype(int) - found)
     assert differences.max() <= 1 and np.mean(differences) < 0.01
+    with pytest.MonkeyPatch.context() as patch:  # one thread or several, the same pixels
+        patch.setattr(native_decoder, "_PIXELS_PER_THREAD", 1)
+        native.threads = 1 + seed % 7
+        np.testing.assert_array_equal(native.decompress(data), found)
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -207,8 +212,19 @@ def test_lic_decode_writes_the_same_image(small, tmp_path, monkeypatch):
     """Built without optimization and with warnings as errors; a PNG and a PPM; errors in one line."""
     native, data = small
     program, model, stream = tmp_path / "lic-decode", tmp_path / "small.licr", tmp_path / "a.lic"
-    sources = [ROOT / "native" / name for name in ("lic-decode.c", "lic.c")]
-    flags = ["-std=c99", "-O0", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined,address"]
+    sources = [ROOT / "native" / name for name in ("lic-decode.c", "lic.c", "threads.c")]
+    flags = [
+        "-std=c99",
+        "-DLIC_THREADS=3",
+        "-D_POSIX_C_SOURCE=200809L",
+        "-pthread",
+        "-O0",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsanitize=undefined,address",
+    ]
     subprocess.run(["cc", *flags, *sources, "-o", program, "-lm"], check=True)
     assert main(["export-receiver", "small", str(model)]) == 0
     stream.write_bytes(data)
