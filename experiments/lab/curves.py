@@ -1,4 +1,4 @@
-"""Curves of rate and distortion: comparing them, and drawing ours beside JPEG and WebP."""
+"""Curves of rate and distortion: comparing them, and drawing ours beside JPEG, WebP and AVIF."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class CodecPoint(NamedTuple):
 
 
 def reference_curves(photographs: dict[str, RGB]) -> list[CodecPoint]:
-    """JPEG and WebP at their qualities, means over the photographs."""
+    """JPEG, WebP and AVIF at their qualities, means over the photographs."""
     points = []
     for name, codec in CLASSICAL.items():
         for quality in tqdm(codec.qualities, desc=name, unit="quality"):
@@ -43,6 +43,7 @@ def reference_curves(photographs: dict[str, RGB]) -> list[CodecPoint]:
 
 
 OTHERS = {
+    "avif": ("-", "0.45", "AVIF 4:4:4"),
     "webp": ("--", "0.45", "WebP"),
     "jpeg": (":", "0.45", "JPEG 4:4:4"),
     "small": ("-.", "tab:blue", "lic_jax, the model small"),

@@ -2,7 +2,7 @@
 
 Fits seven quantizers for seven λ to the frozen weights of a shipped model, in one program; compresses every photograph
 at those rates and at two interpolated rates between each pair; decompresses the files; and draws rate against
-distortion, beside JPEG and WebP.
+distortion, beside JPEG, WebP and AVIF.
 
     python -m experiments.questions.rd_curve                     # the sample photographs of scikit-image
     python -m experiments.questions.rd_curve --images photos/    # your own

@@ -1,8 +1,8 @@
-"""The README's picture, from the measurements in results/: Kodak, our codec beside JPEG and WebP.
+"""The README's picture, from the measurements in results/: Kodak, our codec beside JPEG, WebP and AVIF.
 
 lic evaluate KODAK --csv results/kodak.csv
 lic evaluate KODAK --model small --csv results/kodak_small.csv
-python -m experiments.tools.plot_kodak --kodak KODAK     # measures JPEG and WebP into results/kodak_reference.csv first
+python -m experiments.tools.plot_kodak --kodak KODAK     # measures the others first
 python -m experiments.tools.plot_kodak                   # draws from the CSVs alone
 """
 
@@ -27,7 +27,7 @@ class Settings:
     """Where the measurements lie.
 
     Attributes:
-      kodak: the photographs; given, JPEG and WebP are measured anew.
+      kodak: the photographs; given, JPEG, WebP and AVIF are measured anew.
       results: the folder of the CSVs and of the picture.
     """
 

@@ -283,9 +283,9 @@ def models(as_json: Annotated[bool, tyro.conf.arg(name="json", help="print JSON 
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return
     print(f"{'':10} {'size':>9} {'decoding':>16}  Kodak BD-rate against")
-    print(f"{'model':10} {'':>9} {'FLOPs per pixel':>16} {'JPEG':>10} {'WebP':>10}   trained on")
+    print(f"{'model':10} {'':>9} {'FLOPs per pixel':>16} {'JPEG':>10} {'WebP':>10} {'AVIF':>10}   trained on")
     for name, fact in facts.items():
-        bd_rates = "".join(f" {fact['kodak_bd_rate_percent'][other]:+8.1f} %" for other in ("jpeg", "webp"))
+        bd_rates = "".join(f" {fact['kodak_bd_rate_percent'][other]:+8.1f} %" for other in ("jpeg", "webp", "avif"))
         size, flops = f"{fact['bytes'] / 1e6:6.1f} MB", fact["decoding_flops_per_pixel"]
         print(f"{name:10} {size} {flops:16,.0f}{bd_rates}   {fact['trained']}")
 

@@ -65,7 +65,7 @@ def test_the_model_has_a_card(name):
         assert word.lower() in card.lower()
 
 
-@pytest.mark.parametrize("classical", ["jpeg", "webp"])
+@pytest.mark.parametrize("classical", ["jpeg", "webp", "avif"])
 def test_the_bd_rate_that_is_told_is_that_of_the_results(name, classical):
     ours = [row for row in read_csv(RESULTS / KODAK[name], MeasuredRow) if row.image == MEAN]
     reference = [row for row in read_csv(RESULTS / "kodak_reference.csv", ReferencePoint) if row.codec == classical]

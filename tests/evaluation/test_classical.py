@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
 from lic_jax.errors import LicError
-from lic_jax.evaluation.classical import CLASSICAL, decode, jpeg, measure, webp
+from lic_jax.evaluation.classical import CLASSICAL, HAS_AVIF, avif, decode, jpeg, measure, webp
 from lic_jax.evaluation.rate_distortion import is_monotone
 
 
@@ -67,6 +67,20 @@ def test_webp_is_the_lossy_format(photograph):
     assert webp(photograph, 50)[12:16] == b"VP8 "
 
 
+@pytest.mark.skipif(not HAS_AVIF, reason="this Pillow has no AVIF")
+def test_avif_is_444_and_level_with_a_better_one(photograph):
+    """Chroma of its own: a saturated checkerboard of pixels keeps its colours."""
+    board = np.uint8([[[255, 0, 0], [0, 0, 255]]] * 2)[[0, 1] * 16][:, [0, 1] * 16]
+    assert np.abs(decode(avif(board, 90)).astype(int) - board).mean() < 8
+    assert len(avif(photograph, 60)) < len(webp(photograph, 90))
+
+
+@pytest.mark.skipif(HAS_AVIF, reason="this Pillow has AVIF")
+def test_a_pillow_without_avif_says_so(photograph):
+    with pytest.raises(LicError, match=r"writes no AVIF; install pillow>=11\.3"):
+        avif(photograph, 50)
+
+
 @pytest.mark.parametrize("encode", [jpeg, webp])
 @pytest.mark.parametrize("quality", [-1, 0, 101])
 def test_qualities_outside_the_range_are_refused(encode, quality, photograph):
@@ -84,7 +98,7 @@ def test_images_that_a_format_cannot_hold_are_refused(encode, longest):
 @given(encode=st.sampled_from([jpeg, webp]), kept=st.floats(0, 0.9))
 def test_truncated_files_are_refused(samples, encode, kept):
     stream = encode(samples.chelsea()[:64, 100:164], 50)
-    with pytest.raises(LicError, match="not a readable JPEG or WebP file"):
+    with pytest.raises(LicError, match="not a readable JPEG, WebP or AVIF file"):
         decode(stream[: int(kept * len(stream))])
 
 
@@ -92,14 +106,14 @@ def test_a_header_that_claims_a_huge_image_is_refused(photograph):
     stream = bytearray(jpeg(photograph, 50))
     size = stream.index(b"\xff\xc0") + 5  # after the marker, its length and the precision
     stream[size : size + 4] = b"\xff\xdc\xff\xdc"
-    with pytest.raises(LicError, match="not a readable JPEG or WebP file"):
+    with pytest.raises(LicError, match="not a readable JPEG, WebP or AVIF file"):
         decode(bytes(stream))
 
 
 def test_other_formats_are_refused(photograph):
     png = io.BytesIO()
     Image.fromarray(photograph).save(png, "PNG")
-    with pytest.raises(LicError, match="not a readable JPEG or WebP file"):
+    with pytest.raises(LicError, match="not a readable JPEG, WebP or AVIF file"):
         decode(png.getvalue())
 
 
