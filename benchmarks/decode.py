@@ -1,54 +1,67 @@
-"""How long does decoding take, and where? Bytes → uint8 pixels of one image, beside Pillow's JPEG, WebP and AVIF.
+"""How long does decoding take? Bytes → uint8 pixels, at several sizes of an image's file, beside classical codecs.
 
     python benchmarks/decode.py [IMAGE]     # by default scikit-image's astronaut, tiled to 768×512
+    python benchmarks/decode.py IMAGE --model small --picture results/decode.png
 
-One process, warm. The floor is the arithmetic of hyper synthesis and synthesis at this machine's measured matrix rate.
+Each decoder runs in a process of its own, warmed up: in one process their threads would disturb each other. They take
+turns, so that a slow moment of the machine hits all alike. JPEG, WebP and AVIF have about as many bytes. The floor is
+the arithmetic of hyper synthesis, context and synthesis at this machine's measured matrix rate.
 """
 
+import argparse
+import contextlib
 import io
-import sys
+import multiprocessing
+import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
-import jax
 import numpy as np
-from PIL import Image, features
-from timing import matrix_flops_per_second, median_seconds
+from PIL import Image
 
-from lic_jax.codec.codec import load
-from lic_jax.codec.decoder import Decoder
-from lic_jax.entropy.coders import coding as coder
-from lic_jax.evaluation.complexity import complexity
-from lic_jax.io.images import read_image
+from lic_jax.evaluation.classical import CLASSICAL
+
+BPP = (0.1, 0.25, 0.5, 1.0)
+DECODERS = ("C, one thread", "C, threads", "NumPy", "JAX")
+ROUNDS = 5
 
 
 def main() -> None:
-    image = read_image(sys.argv[1]) if len(sys.argv) > 1 else sample()
-    codec = load()
-    decoder = Decoder(codec.bundle)
-    data = codec.compress(image)
+    arguments = parser().parse_args()
+    image = np.asarray(Image.open(arguments.image).convert("RGB")) if arguments.image else sample()
     height, width, _ = image.shape
-    print(f"{width}×{height}, {8 * len(data) / (width * height):.2f} bpp, JAX on {jax.default_backend()}")
-    classical = {"JPEG": {"quality": 85}, "WEBP": {"quality": 85}}
-    if features.check("avif"):
-        classical["AVIF"] = {"quality": 70}
-    functions = {"lic, NumPy": lambda: decoder.decompress(data), "lic, JAX": lambda: codec.decompress(data)}
-    for name, settings in classical.items():
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, name, **settings)
-        functions[f"Pillow {name}"] = lambda stream=stream: np.asarray(Image.open(stream).convert("RGB"))
-    seconds = median_seconds(functions)
-    for name, value in seconds.items():
-        print(f"{name:14} {1e3 * value:8.1f} ms   {value / seconds['Pillow JPEG']:6.1f} × JPEG")
+    with contextlib.ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        pools = {
+            name: stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in (*DECODERS, *CLASSICAL)
+        }
+        encoder = pools["JAX"]
+        table = []
+        for bpp in BPP:
+            stream = encoder.submit(compressed, arguments.model, image, bpp).result()
+            seconds = medians(pools, arguments.model, image, stream)
+            table.append((8 * len(stream) / (height * width), seconds))
+        floor = encoder.submit(floor_seconds, arguments.model, height, width).result()
+    print(f"{width}×{height}, model {arguments.model}; milliseconds, median of {ROUNDS} turns")
+    print(f"{'bpp':>16} " + " ".join(f"{bpp:8.2f}" for bpp, _ in table))
+    for name in (*DECODERS, *CLASSICAL):
+        print(f"{name:>16} " + " ".join(f"{1e3 * seconds[name]:8.1f}" for _, seconds in table))
+    if "avif" in CLASSICAL:
+        for name in DECODERS[:3]:
+            ratios = " ".join(f"{seconds[name] / seconds['avif']:8.1f}" for _, seconds in table)
+            print(f"{name + ' / avif':>16.16} {ratios}")
+    print(f"floor of the dense arithmetic, on one thread: {1e3 * floor:.1f} ms")
+    if arguments.picture:
+        draw(table, arguments.picture)
 
-    costs = complexity(codec.bundle.config)
-    pixels = -(-height // 64) * -(-width // 64) * 64**2
-    rate = matrix_flops_per_second()
-    floor = (costs["hyper_synthesis"].flops + costs["synthesis"].flops) * pixels / rate
-    print(f"floor          {1e3 * floor:8.1f} ms   at {rate / 1e9:.0f} GFLOP/s", end="; ")
-    print(", ".join(f"{name} {value / floor:.1f} times above it" for name, value in list(seconds.items())[:2]))
-    print("stages of the NumPy decoder, median ms:")
-    for name, value in stages(decoder, data).items():
-        print(f"  {name:16} {1e3 * value:8.1f}")
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("image", nargs="?", help="a photograph")
+    found.add_argument("--model", default="default", help="a shipped model, or a file of `lic refit`")
+    found.add_argument("--picture", type=Path, help="where to draw time against bpp")
+    return found
 
 
 def sample() -> np.ndarray:
@@ -59,33 +72,92 @@ def sample() -> np.ndarray:
     return np.tile(skimage.data.astronaut(), (1, 2, 1))[:, :768]
 
 
-def stages(decoder: Decoder, data: bytes, rounds: int = 9) -> dict[str, float]:
-    """The median seconds of entropy decoding, hyper synthesis and synthesis, and of what is left."""
-    spent = {}
+def medians(pools, model: str, image: np.ndarray, stream: bytes) -> dict[str, float]:
+    """The median of several turns of every decoder, each turn the fastest of a few."""
+    files = {name: beside(name, image, len(stream)) if name in CLASSICAL else stream for name in pools}
+    for name, pool in pools.items():
+        pool.submit(seconds_of, name, model, files[name]).result()
+    turns = [
+        {name: pool.submit(seconds_of, name, model, files[name]).result() for name, pool in pools.items()}
+        for _ in range(ROUNDS)
+    ]
+    return {name: statistics.median(turn[name] for turn in turns) for name in pools}
 
-    def timed(name, function):
-        def run(*arguments):
-            start = time.perf_counter()
-            result = function(*arguments)
-            spent[name][-1] += time.perf_counter() - start
-            return result
 
-        return run
+def beside(name: str, image: np.ndarray, size: int) -> bytes:
+    """The file of a classical codec whose size is nearest."""
+    files = [CLASSICAL[name].encode(image, quality) for quality in range(5, 96, 10)]
+    return min(files, key=lambda file: abs(len(file) - size))
 
-    names = ("entropy decoding", "hyper synthesis", "synthesis")
-    spent.update({name: [] for name in (*names, "all")})
-    symbols, read = decoder.symbol_decoder, coder.SegmentReader.read
-    predict, synthesize = symbols._predict, decoder._synthesize
-    symbols._predict = timed(names[1], predict)
-    decoder._synthesize = timed(names[2], synthesize)
-    coder.SegmentReader.read = timed(names[0], read)
-    for _ in range(rounds):
-        for name in spent:
-            spent[name].append(0.0)
-        timed("all", decoder.decompress)(data)
-    symbols._predict, decoder._synthesize, coder.SegmentReader.read = predict, synthesize, read
-    medians = {name: float(np.median(values)) for name, values in spent.items()}
-    return {**{name: medians[name] for name in names}, "rest": medians["all"] - sum(medians[name] for name in names)}
+
+_decoders = {}
+"""What a process has loaded."""
+
+
+def seconds_of(name: str, model: str, data: bytes, repeats: int = 5) -> float:
+    """Runs in a process of its own: the median time of a few decodings."""
+    if name not in _decoders:
+        _decoders[name] = loaded(name, model)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        _decoders[name](data)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def loaded(name: str, model: str):
+    if name in CLASSICAL:
+        return lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    if name == "JAX":
+        from lic_jax.codec.codec import load
+
+        return load(model).decompress
+    from lic_jax.codec.decoder import Decoder
+    from lic_jax.codec.native_decoder import NativeDecoder
+    from lic_jax.zoo import shipped
+    from lic_jax.zoo.bundle import load_receiver
+
+    bundle = load_receiver(shipped.path_of(model))
+    if name == "NumPy":
+        return Decoder(bundle).decompress
+    return NativeDecoder(bundle, threads=1 if name == "C, one thread" else None).decompress
+
+
+def compressed(model: str, image: np.ndarray, bpp: float) -> bytes:
+    from lic_jax.codec.codec import load
+
+    if model not in _decoders:
+        _decoders[model] = load(model)
+    codec = _decoders[model]
+    sizes = [codec.compress(image, rate) for rate in (0, codec.bundle.highest_rate)]
+    least, most = (8 * len(data) / image[..., 0].size for data in sizes)
+    return codec.compress(image, bpp=bpp) if least < bpp < most else sizes[bpp >= most]
+
+
+def floor_seconds(model: str, height: int, width: int) -> float:
+    from timing import matrix_flops_per_second
+
+    from lic_jax.evaluation.complexity import complexity, decoding
+    from lic_jax.zoo import shipped
+
+    pixels = -(-height // 64) * -(-width // 64) * 64**2
+    return decoding(complexity(shipped.config_of(model))).flops * pixels / matrix_flops_per_second()
+
+
+def draw(table, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    for name in (*DECODERS, *CLASSICAL):
+        style = "--" if name in CLASSICAL else "-o"
+        axes.plot([bpp for bpp, _ in table], [1e3 * seconds[name] for _, seconds in table], style, label=name)
+    axes.set(
+        xlabel="rate in bits per pixel", ylabel="milliseconds", yscale="log", title="Decoding 768×512 pixels, warm"
+    )
+    axes.grid(color="0.9", which="both")
+    axes.legend(frameon=False, ncols=2)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
