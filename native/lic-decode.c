@@ -27,7 +27,7 @@ static uint8_t *read_file(const char *path, size_t *size) {
 }
 
 static void *aligned(size_t size, void **block) {
-  *block = malloc(size + 64);
+  *block = size > SIZE_MAX - 64 ? NULL : malloc(size + 64);
   return *block ? (void *)(((uintptr_t)*block + 63) / 64 * 64) : NULL;
 }
 

@@ -7,11 +7,25 @@
 
 #include "lic.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "float64 must be exact: compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__FAST_MATH__)
+#error "float64 must be exact: compile without -ffast-math"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+#if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 9)
+#define LIC_VECTORS /* vectors as an extension of the language; without them, loops over single numbers */
+#if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
+#endif
 #endif
 
 /* A term of a sum of matrix rows: value times row. */
@@ -57,20 +71,24 @@ struct arena {
   size_t used, capacity;
 };
 
+/* Once more was asked for than a size can say, it stays full. */
 static void *take(struct arena *arena, size_t count, size_t size) {
-  size_t start = (arena->used + 63) / 64 * 64, bytes;
+  size_t start;
+  if (arena->used > SIZE_MAX - 63) return NULL;
+  start = (arena->used + 63) / 64 * 64;
   if (size && count > (SIZE_MAX - start) / size) {
-    arena->used = SIZE_MAX / 2;
+    arena->used = SIZE_MAX;
     return NULL;
   }
-  bytes = count * size;
-  arena->used = start + bytes;
+  arena->used = start + count * size;
   return arena->base && arena->used <= arena->capacity ? arena->base + start : NULL;
 }
 
 #define TAKE(arena, type, count) ((type *)take(arena, (size_t)(count), sizeof(type)))
 
-static int fits(const struct arena *arena) { return arena->base && arena->used <= arena->capacity; }
+static int fits(const struct arena *arena) {
+  return arena->base && arena->used <= arena->capacity && arena->used != SIZE_MAX;
+}
 
 /* ---- Bytes ---- */
 
@@ -110,6 +128,9 @@ enum {
   LATENT_STRIDE = 16,
   HYPER_STRIDE = 64,
   STAGES = 7,
+  MOST_CHANNELS = 2048,
+  MOST_COMPONENTS = 8192,
+  MOST_KERNEL = 64,
   MOST_HIDDEN = 256, /* units of a hidden layer of the synthesis or of a stage */
   WINDOW = 3,
   MOST_LAYERS = 3,
@@ -174,8 +195,9 @@ static const uint8_t *array_bytes(struct reader *reader, size_t count, uint32_t 
   if (reader->status || (size_t)(reader->end - reader->at) < 8) goto bad;
   *type = get32(reader->at);
   if (*type > INT32 || get32(reader->at + 4) != count) goto bad;
-  size = count * sizes[*type];
   bytes = reader->at + 8;
+  if (count > (size_t)(reader->end - bytes) / sizes[*type]) goto bad;
+  size = count * sizes[*type];
   if ((size_t)(reader->end - bytes) < (size + 3) / 4 * 4) goto bad;
   reader->at = bytes + (size + 3) / 4 * 4;
   return bytes;
@@ -351,7 +373,7 @@ static void make_hyper_tables(lic_model *model, struct arena *arena);
 
 /* Reads a receiver file into the arena; with an arena that only counts, the model is not usable. */
 static int read_model(const uint8_t *file, size_t size, struct arena *arena, lic_model *model) {
-  struct reader reader = {file + MODEL_HEADER, file + size, arena, LIC_OK};
+  struct reader reader = {file, file + size, arena, LIC_OK};
   uint32_t field[24];
   int index, hyper_kind, width[2];
   if (size < MODEL_HEADER || memcmp(file, "LICR", 4)) return LIC_BAD_MODEL;
@@ -361,6 +383,7 @@ static int read_model(const uint8_t *file, size_t size, struct arena *arena, lic
     field[index] = get32(file + 20 + 4 * index);
     if (field[index] > 1 << 16) return LIC_BAD_MODEL;
   }
+  reader.at = file + MODEL_HEADER;
   memset(model, 0, sizeof *model);
   memcpy(model->fingerprint, file + 16, 4);
   model->prior = (int)field[0], model->hyper_channels = (int)field[1], model->channels = (int)field[2];
@@ -372,12 +395,14 @@ static int read_model(const uint8_t *file, size_t size, struct arena *arena, lic
       model->synthesis > TWO_LAYER_RESIDUAL || model->rates < 1 || model->latent.components < 1 ||
       model->hyper.components < 1 || field[10] < (model->synthesis == JPEG_LIKE ? LATENT_STRIDE : 8) ||
       (model->latent.rows && model->latent.rows != (model->prior == FACTORIZED ? model->channels : (int)SCALES)) ||
-      model->latent.components > INT16_MAX || model->hyper.components > INT16_MAX || model->hidden > MOST_HIDDEN ||
+      model->latent.components > MOST_COMPONENTS || model->hyper.components > MOST_COMPONENTS ||
+      model->channels > MOST_CHANNELS || model->hyper_channels > MOST_CHANNELS || width[0] > MOST_CHANNELS ||
+      width[1] > MOST_CHANNELS || model->hidden > MOST_HIDDEN ||
       model->width > MOST_HIDDEN || (model->prior != FACTORIZED && !model->hyper_channels) ||
       (model->prior == HYPERPRIOR && model->means != model->channels) ||
       (model->prior == CONTEXT && (hyper_kind == JPEG_LIKE_HYPER || !model->width || model->means <= lowest_of(model) ||
                                    model->means >= model->channels)) ||
-      field[10] > 256 || field[11] > 64 || (model->synthesis != JPEG_LIKE && (field[11] < 2 || !model->hidden)))
+      field[10] > (model->synthesis == JPEG_LIKE ? 4 * MOST_KERNEL : MOST_KERNEL) || field[11] > MOST_KERNEL || (model->synthesis != JPEG_LIKE && (field[11] < 2 || !model->hidden)))
     return LIC_BAD_MODEL;
   read_quantizers(&reader, &model->latent, model->rates);
   read_quantizers(&reader, &model->hyper, model->rates);
@@ -525,23 +550,23 @@ static void quantizer_at(const struct quantizers *all, uint32_t rate, struct are
 
 static int side(int index, int count) { return 2 * index + 1 < count ? -1 : 2 * index + 1 > count; }
 
-static int32_t doubled_level(const struct quantizer *quantizer, int symbol, int row) {
-  int32_t level = quantizer->doubled_levels[symbol];
-  if (quantizer->rows) level += 2 * side(symbol, quantizer->components + 1) * quantizer->reconstructions[row];
+static int64_t doubled_level(const struct quantizer *quantizer, int symbol, int row) {
+  int64_t level = quantizer->doubled_levels[symbol];
+  if (quantizer->rows) level += 2 * (int64_t)side(symbol, quantizer->components + 1) * quantizer->reconstructions[row];
   return level;
 }
 
 static float level_of(const struct quantizer *quantizer, int symbol, int row) {
-  return (float)(doubled_level(quantizer, symbol, row) * (0.5 / (1 << FRACTION)));
+  return (float)((double)doubled_level(quantizer, symbol, row) * (0.5 / (1 << FRACTION)));
 }
 
 static double edge_of(const struct quantizer *quantizer, int index, int row, int midpoints) {
-  int32_t threshold = quantizer->thresholds[index];
+  int64_t threshold = quantizer->thresholds[index];
   if (midpoints)
-    return ((double)doubled_level(quantizer, index + 1, row) + doubled_level(quantizer, index, row)) *
+    return (double)(doubled_level(quantizer, index + 1, row) + doubled_level(quantizer, index, row)) *
            (0.25 / (1 << FRACTION));
-  if (quantizer->rows) threshold += side(index, quantizer->components) * quantizer->dead_zones[row];
-  return threshold * (1.0 / (1 << FRACTION));
+  if (quantizer->rows) threshold += (int64_t)side(index, quantizer->components) * quantizer->dead_zones[row];
+  return (double)threshold * (1.0 / (1 << FRACTION));
 }
 
 #define TOTAL_BITS 24
@@ -638,6 +663,12 @@ static void begin_range(struct range_decoder *decoder, const uint8_t *bytes, siz
   decoder->lower = 0, decoder->range = UINT64_MAX;
   decoder->point = next_word(decoder) << 32;
   decoder->point |= next_word(decoder);
+}
+
+/* Whether the code ends here, as constriction's `maybe_exhausted` says. */
+static int is_at_end(const struct range_decoder *decoder) {
+  return decoder->at == decoder->end &&
+         (decoder->range == UINT64_MAX || decoder->point - decoder->lower < ((uint64_t)1 << 33) - 1);
 }
 
 /* Decodes `count` symbols with one table; the middle symbol, by far the most frequent, is tried first. */
@@ -834,7 +865,7 @@ static int decode_hyper_latent(struct decoding *decoding, uint32_t rate, const u
       decoding->hyper_latent.values[(size_t)position * (size_t)model->hyper_channels + (size_t)channel] =
           level_of(quantizer, decoding->symbols[position], 0);
   }
-  return decoder.at == decoder.end ? LIC_OK : LIC_DAMAGED;
+  return is_at_end(&decoder) ? LIC_OK : LIC_DAMAGED;
 }
 
 static void run_hyper_synthesis(struct decoding *decoding) {
@@ -961,7 +992,7 @@ static void run_stage(const struct decoding *decoding, const struct stage *stage
   const lic_model *model = decoding->model;
   const struct kernels *kernels = decoding->kernels;
   size_t width = PADDED(model->width), outputs = PADDED(stage->means + stage->last - stage->first);
-  struct term *linear = terms + WINDOW * WINDOW * 2 * model->channels;
+  struct term *linear = terms + decoding->term_count - (size_t)(WINDOW * WINDOW * model->channels);
   float hidden[MOST_HIDDEN];
   int count, linear_count = 0;
   memcpy(hidden, stage->bias, width * sizeof *hidden);
@@ -1198,10 +1229,11 @@ static void take_synthesis(struct decoding *decoding, int width, int height, uin
 static void finish_row(struct synthesis *state, int row, size_t offset, int *written, int last) {
   const lic_model *model = state->model;
   int column, out_rows = state->decoding->rows * model->first.stride;
+  if (model->synthesis == JPEG_LIKE && row >= state->height) return;
   if (model->synthesis == JPEG_LIKE) {
     const float *values = state->sums[0] + offset;
     uint8_t *out = state->rgb + (size_t)row * (size_t)state->width * 3;
-    for (column = 0; row < state->height && column < 3 * state->width; column++)
+    for (column = 0; column < 3 * state->width; column++)
       out[column] = to_byte(values[column] + model->first.bias[column % 3]);
     return;
   }
@@ -1287,7 +1319,7 @@ int lic_image_size(const void *stream, size_t size, uint32_t *width, uint32_t *h
 /* Takes the memory of a decoding; everything but what the synthesis takes later. */
 static void begin_decoding(struct decoding *decoding, const lic_model *model, struct arena *arena, uint32_t width,
                            uint32_t height, const struct lic_workers *workers) {
-  size_t positions, symbols, window = 2 * WINDOW * WINDOW + WINDOW * WINDOW, terms;
+  size_t positions, symbols, window = 2 * WINDOW * WINDOW, terms;
   int table_count = model->prior == FACTORIZED ? model->channels : SCALES;
   memset(decoding, 0, sizeof *decoding);
   decoding->model = model, decoding->arena = arena, decoding->kernels = kernels_of_this_machine();
@@ -1296,6 +1328,7 @@ static void begin_decoding(struct decoding *decoding, const lic_model *model, st
   decoding->hyper_rows = (int)((height + HYPER_STRIDE - 1) / HYPER_STRIDE);
   decoding->hyper_columns = (int)((width + HYPER_STRIDE - 1) / HYPER_STRIDE);
   decoding->rows = 4 * decoding->hyper_rows, decoding->columns = 4 * decoding->hyper_columns;
+  if (decoding->workers > decoding->rows) decoding->workers = decoding->rows;
   positions = (size_t)decoding->rows * (size_t)decoding->columns;
   symbols = positions * (size_t)model->channels;
   decoding->table_count = table_count;
@@ -1310,6 +1343,7 @@ static void begin_decoding(struct decoding *decoding, const lic_model *model, st
   if ((size_t)model->hyper_layer[0].outputs > terms) terms = (size_t)model->hyper_layer[0].outputs;
   if ((size_t)model->hyper_layer[1].outputs > terms) terms = (size_t)model->hyper_layer[1].outputs;
   if ((size_t)model->width > terms) terms = (size_t)model->width;
+  terms += (size_t)(WINDOW * WINDOW * model->channels); /* the linear ones, at the end */
   decoding->terms = TAKE(arena, struct term, terms);
   decoding->term_count = terms;
   decoding->latent.rows = decoding->rows, decoding->latent.columns = decoding->columns;
@@ -1347,7 +1381,7 @@ size_t lic_decode_memory(const lic_model *model, uint32_t width, uint32_t height
   take_stage_work(&decoding, &work);
   take(&arena, (size_t)decoding.table_count, (STAGES + 1) * 64);
   synthesize(&decoding, (int)width, (int)height, NULL);
-  return arena.used + 64 * 16;
+  return arena.used > SIZE_MAX - 1024 ? SIZE_MAX : arena.used + 1024;
 }
 
 int lic_decode(const lic_model *model, const void *stream, size_t size, void *memory, size_t capacity, uint8_t *rgb,
@@ -1387,7 +1421,7 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
   status = model->prior == FACTORIZED ? decode_factorized(&decoding, &decoder)
            : model->prior == CONTEXT  ? decode_context(&decoding, &decoder)
                                       : decode_hyperprior(&decoding, &decoder);
-  if (!status && decoder.at != decoder.end) status = LIC_DAMAGED;
+  if (!status && !is_at_end(&decoder)) status = LIC_DAMAGED;
   return status ? status : synthesize(&decoding, (int)width, (int)height, rgb);
 }
 
@@ -1397,7 +1431,7 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
 
 #define NAME(name) name##_plain
 #define TARGET
-#if defined(__GNUC__)
+#if defined(LIC_VECTORS)
 #define WIDTH 4
 #define VECTOR vector4
 #define INTEGERS integers4
@@ -1406,18 +1440,18 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
 #define VECTOR float
 #endif
 #define MADD(sum, a, b) ((sum) + (a) * (b))
-#if defined(__SSE__)
+#if defined(LIC_VECTORS) && defined(__SSE__)
 #define NOT_ZERO(vector) (unsigned)_mm_movemask_ps(_mm_cmpneq_ps((__m128)(vector), _mm_setzero_ps()))
 #define LARGER(a, b) ((vector4)_mm_max_ps((__m128)(a), (__m128)(b)))
 #define SMALLER(a, b) ((vector4)_mm_min_ps((__m128)(a), (__m128)(b)))
 #endif
-#if defined(__GNUC__)
+#if defined(LIC_VECTORS)
 typedef float vector4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t integers4 __attribute__((vector_size(16), aligned(4), may_alias));
 #endif
 #include "lic.c"
 
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(LIC_VECTORS) && defined(__x86_64__)
 typedef int32_t integers8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define NAME(name) name##_avx2
@@ -1434,7 +1468,11 @@ typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t integers16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
 #define NAME(name) name##_avx512
+#if defined(__clang__)
+#define TARGET __attribute__((target("avx512f")))
+#else
 #define TARGET __attribute__((target("avx512f,prefer-vector-width=512")))
+#endif
 #define WIDTH 16
 #define VECTOR vector16
 #define INTEGERS integers16
@@ -1450,7 +1488,7 @@ typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 static const struct kernels *kernels_of_this_machine(void) {
   static const struct kernels plain = KERNELS(plain);
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(LIC_VECTORS) && defined(__x86_64__)
   static const struct kernels avx2 = KERNELS(avx2);
   static const struct kernels avx512 = KERNELS(avx512);
   if (__builtin_cpu_supports("avx512f")) return &avx512;
@@ -1463,7 +1501,7 @@ static const struct kernels *kernels_of_this_machine(void) {
 
 #define MOST 12 /* vectors of sums in registers */
 
-#if defined(__GNUC__)
+#if defined(LIC_VECTORS)
 #define INLINE TARGET static inline __attribute__((always_inline))
 #else
 #define INLINE static inline

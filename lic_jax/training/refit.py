@@ -98,11 +98,13 @@ def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Q
 
 
 def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> stanh.STanH:
-    """Scales the spacings and thresholds of `others` by the factors of a fit."""
+    """Scales the spacings and thresholds of `others` by the factors of a fit; what lies beyond all latents stays."""
+    is_far = jnp.abs(others.thresholds) > stanh.FAR / 2
 
     def scaled(name: str) -> Array:
         before, after = getattr(start, name), getattr(fitted, name)
-        return getattr(others, name) * jnp.where(before == 0, 1, after / jnp.where(before == 0, 1, before))
+        stays = is_far | (before == 0)
+        return getattr(others, name) * jnp.where(stays, 1, after / jnp.where(stays, 1, before))
 
     return stanh.from_values(scaled("spacings"), scaled("thresholds"))
 

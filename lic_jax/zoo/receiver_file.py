@@ -20,7 +20,6 @@ _HEADER = struct.Struct("<4sIII4s24I12x")
 _PRIORS = ("hyperprior", "context", "factorized")
 _HYPER_SYNTHESES = ("standard", "jpeg_like")
 _SYNTHESES = ("jpeg_like", "two_layer", "two_layer_gain", "two_layer_residual")
-_WIDEST = 256
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.int8): 2, np.dtype(np.int32): 3}
 
 
@@ -36,16 +35,31 @@ def check(bundle: Bundle) -> None:
             raise LicError(
                 f"the C decoder knows no {name} {value}; decode with NumPy or JAX, or use {', '.join(known)}"
             )
-    stage = bundle.params.get("context", {}).get("stage_1")
-    for name, width in (
-        ("hidden channels", config.synthesis_channels[0] if config.synthesis_channels else 0),
-        ("units of a stage", len(stage["bias"]) if stage else 0),
-    ):
-        if width > _WIDEST:
-            raise LicError(f"the C decoder takes at most {_WIDEST} {name}, not {width}; decode with NumPy or JAX")
+    for name, value, least, most in _limits(bundle):
+        if not least <= value <= most:
+            raise LicError(f"the C decoder takes {least} to {most} {name}, not {value}; decode with NumPy or JAX")
     for quantizer in (*bundle.latent_quantizers, *bundle.hyper_quantizers):
         if not isinstance(quantizer, FixedPointQuantizer | FixedPointRows):
             raise LicError(f"the C decoder knows no quantizer of kind {quantizer.kind}; decode with NumPy or JAX")
+
+
+def _limits(bundle: Bundle) -> list[tuple[str, int, int, int]]:
+    """Lists what the C decoder bounds, so that it needs no memory of unknown size: (name, value, least, most)."""
+    config, stage = bundle.config, bundle.params.get("context", {}).get("stage_1")
+    first, *others = _convolutions(config.synthesis_layers)
+    return [
+        ("channels of the latent", config.latent_channels, 3, 2048),
+        ("channels of the hyper latent", config.hyper_channels, 0, 2048),
+        ("channels of a hidden layer", max((0, *config.hyper_synthesis_channels)), 0, 2048),
+        ("hidden channels of the synthesis", first.features, 1, 256),
+        ("units of a stage", len(stage["bias"]) if stage else 0, 0, 256),
+        ("taps of the synthesis' first kernel", first.kernel_size, 8, 64 if others else 256),
+        ("taps of the synthesis' last kernel", others[-1].kernel_size if others else 2, 2, 64),
+        *(
+            ("components of a quantizer", quantizers[0].symbol_count - 1, 1, 8192)
+            for quantizers in (bundle.latent_quantizers, bundle.hyper_quantizers)
+        ),
+    ]
 
 
 def to_receiver_file(bundle: Bundle) -> bytes:

@@ -47,7 +47,7 @@ def models(draw):
         kernels = draw(st.integers(8, 20)), draw(st.integers(2, 7))
     prior = draw(st.sampled_from(["hyperprior", "context", "factorized"]))
     config = ModelConfig(
-        latent_channels=draw(st.integers(4, 70)),
+        latent_channels=draw(st.integers(3, 70)),
         prior=prior,
         hyper_channels=draw(st.integers(2, 9)),
         hyper_synthesis="standard" if prior == "context" else draw(st.sampled_from(["standard", "jpeg_like"])),
