@@ -98,15 +98,21 @@ def carried_over(fitted: Quantizers, start: Quantizers, others: Quantizers) -> Q
 
 
 def _scaled(others: stanh.STanH, fitted: stanh.STanH, start: stanh.STanH) -> stanh.STanH:
-    """Scales the spacings and thresholds of `others` by the factors of a fit; what lies beyond all latents stays."""
-    is_far = jnp.abs(others.thresholds) > stanh.FAR / 2
+    """Scales the spacings, and the gaps between thresholds, of `others` by the factors of a fit.
 
-    def scaled(name: str) -> Array:
-        before, after = getattr(start, name), getattr(fitted, name)
-        stays = is_far | (before == 0)
-        return getattr(others, name) * jnp.where(stays, 1, after / jnp.where(stays, 1, before))
-
-    return stanh.from_values(scaled("spacings"), scaled("thresholds"))
+    The jump from the last threshold that latents reach to those far away stays as it is.
+    """
+    middle = (others.components - 1) // 2
+    gaps, before, after = (jnp.diff(quantizer.thresholds, axis=-1) for quantizer in (others, start, fitted))
+    gaps = gaps * jnp.where((gaps > stanh.FAR / 2) | (before > stanh.FAR / 2), 1, after / before)
+    is_zero = start.middle == 0
+    factor = jnp.where(is_zero, 1, fitted.middle / jnp.where(is_zero, 1, start.middle))
+    centre = (others.thresholds[..., middle] * factor)[..., None]
+    above = centre + jnp.cumsum(gaps[..., middle:], axis=-1)
+    below = centre - jnp.cumsum(gaps[..., :middle][..., ::-1], axis=-1)[..., ::-1]
+    thresholds = jnp.concatenate([below, centre, above], axis=-1)
+    spacings = jnp.maximum(others.spacings * (fitted.spacings / start.spacings), stanh.SMALLEST)
+    return stanh.from_values(spacings, thresholds)
 
 
 @functools.partial(jax.jit, static_argnums=0)

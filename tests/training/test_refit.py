@@ -8,6 +8,7 @@ import pytest
 
 from lic_jax.errors import LicError
 from lic_jax.model import CodecModel
+from lic_jax.quantization import stanh
 from lic_jax.registry import SCHEDULES
 from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
 from lic_jax.training.deployment import in_fixed_point
@@ -79,6 +80,21 @@ def test_what_one_fit_learned_all_begin_with(model, params, crops):
         for bpp, mse in (evaluate_quantizers(model, params, stack, crops, LAMBDAS, 8) for stack in stacks)
     )
     assert np.all(carried < uniform) and np.all(fitted_on < uniform)
+
+
+def test_one_fit_is_carried_over_from_fine_to_coarse_steps(model):
+    """One T for steps from 4 to 1/4: coarse quantizers have components far away, which hardly move."""
+    start = start_quantizers(model.config, RefitSettings(lambdas=(0.01,), latent_components=600), 0.01)
+    wider = stanh.from_values(1.1 * start.latent.spacings, 1.1 * start.latent.thresholds)
+    others = start_quantizers(model.config, RefitSettings(lambdas=(0.000625, 0.16), latent_components=600), 0.01)
+    carried = carried_over(dataclasses.replace(start, latent=wider), start, others).latent
+    thresholds, before = np.asarray(carried.thresholds), np.asarray(others.latent.thresholds)
+    assert np.all(np.diff(thresholds) > 0) and np.all(np.asarray(carried.spacings) > 0)
+    far = np.abs(before) > stanh.FAR / 2
+    assert np.any(far[0]) and not np.any(far[1])
+    assert np.all(np.abs(thresholds[far] - before[far]) < 50)
+    inner = np.abs(before) < 30
+    np.testing.assert_allclose(thresholds[inner], 1.1 * before[inner], rtol=0.02, atol=0.3)
 
 
 def test_a_kept_hyper_quantizer_stays_uniform(model, params, crops):
