@@ -24,6 +24,9 @@ UNIT = 2.0**-FRACTION_BITS
 LIMIT = 1 << 24
 """Levels and thresholds stay below this many units, so that float32 holds each exactly."""
 
+_ALIKE = 0.75
+"""The part of a unit by which the sides of a symmetric quantizer may differ in floating point."""
+
 RATE_UNITS = 256
 """A rate of 1, the distance between two fitted quantizers, in the units that a stream stores."""
 
@@ -164,11 +167,17 @@ def to_fixed_point(
     bin_edges: str = BIN_EDGES[0],
     centre: float = 0.0,
 ) -> FixedPointQuantizer:
-    """Rounds a fitted quantizer to integers; keeps spacings positive and thresholds in order."""
+    """Rounds a fitted quantizer to integers; keeps spacings positive and thresholds in order.
+
+    Spacings that are alike on both sides, but for a part of a unit, stay alike. So the middle level of a symmetric
+    quantizer is exactly 0, and decoders can skip zeros.
+    """
     spacing_units = np.maximum(in_units(spacings), 1)
     threshold_units = in_units(thresholds)
     index = np.arange(len(threshold_units))
     thresholds_in_order = np.maximum.accumulate(threshold_units - index) + index
+    if np.max(np.abs(np.subtract(spacings, spacings[::-1]))) < _ALIKE * UNIT:
+        spacing_units = np.maximum(spacing_units, spacing_units[::-1])
     return FixedPointQuantizer(spacing_units, thresholds_in_order, bin_edges, int(in_units(np.array([centre]))[0]))
 
 

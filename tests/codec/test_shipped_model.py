@@ -19,7 +19,7 @@ from lic_jax.zoo import shipped
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "estimated_rate.py"
 RESULTS = Path(__file__).parents[2] / "results"
-MEGABYTES = {"default": 12, "small": 1}
+MEGABYTES = {"default": 13, "small": 1}
 KODAK = {"default": "kodak.csv", "small": "kodak_small.csv"}
 
 
@@ -101,6 +101,45 @@ def test_rate_and_quality_rise_together(codec, test_photographs):
             data = codec.code(analysed, rate)
             points.append((len(data), psnr(codec.decompress(data), image)))
         assert np.all(np.diff(points, axis=0) > 0)
+
+
+def images_of_many_kinds(samples):
+    """Ten kinds of images, 128×160: flat, saturated, sharp, noisy and photographs."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:128, :160]
+    colours = np.uint8([(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)])
+    grey = lambda values: np.repeat(np.uint8(values)[..., None], 3, axis=2)
+    flat = lambda *colour: np.broadcast_to(np.uint8(colour), (128, 160, 3)).copy()
+    return {
+        "white": flat(255, 255, 255),
+        "blue": flat(0, 0, 255),
+        "gradient": grey(columns * 255 / 160),
+        "stripes": colours[columns // 5 % 8],
+        "blocks": colours[(rows // 24 + columns // 24) % 8],
+        "dithering": grey(255 * ((rows + columns) % 2)),
+        "checkerboard": grey(255 * ((rows // 8 + columns // 8) % 2)),
+        "noise": rng.integers(0, 256, (128, 160, 3)).astype(np.uint8),
+        "text": grey(samples.page()[:128, :160]),
+        "photograph": samples.astronaut()[:128, 100:260],
+    }
+
+
+def test_quality_rises_with_the_rate_on_many_kinds_of_images(name, codec, samples):
+    """To half a decibel: an error of 1 grey level in a flat image is a matter of where its latents are rounded to.
+
+    The model before lost 6 dB on flat white from one rate to the next, because its levels lay far apart.
+    """
+    if name == "small":
+        pytest.skip("its quantizers have 254 components, too few for bright blocks at fine steps")
+    decoder = lic.load_decoder(name)
+    for kind, image in images_of_many_kinds(samples).items():
+        analysed = codec.analyse(image)
+        decoded = [
+            decoder.decompress(codec.code(analysed, rate)) for rate in range(0, codec.bundle.highest_rate + 1, 2)
+        ]
+        errors = [np.mean((each.astype(float) - image) ** 2) for each in decoded]
+        drops = -np.diff(-10 * np.log10(np.maximum(errors, 0.05)))
+        assert np.max(drops) < 0.5, (kind, drops)
 
 
 def test_a_stream_has_the_size_or_the_quality_asked_for(codec, samples):

@@ -36,6 +36,20 @@ def test_any_values_become_positive_spacings_and_increasing_thresholds(pairs):
 
 
 @settings(max_examples=100)
+@given(st.integers(1, 400), st.floats(0.01, 4), st.integers(0, 999))
+def test_the_middle_level_of_a_symmetric_quantizer_is_zero(half, step, seed):
+    """Whatever float32 makes of its spacings, also between two rates: a decoder finds zeros by their level."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(2):
+        side = step * rng.uniform(0.5, 1.5, half)
+        spacings = np.concatenate([side[::-1], side]) + rng.uniform(-0.3, 0.3, 2 * half) * UNIT
+        found.append(to_fixed_point(spacings, np.cumsum(spacings) - np.sum(spacings) / 2))
+    for rate_units in (0, 77, 256):
+        assert at_rate(found, rate_units).doubled_levels()[half] == 0
+
+
+@settings(max_examples=100)
 @given(quantizers())
 def test_rounding_is_to_the_nearest_unit_and_integers_stay(quantizer):
     noise = np.random.default_rng(0).uniform(-0.49, 0.49, (2, quantizer.symbol_count - 1)) * UNIT
