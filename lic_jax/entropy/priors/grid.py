@@ -107,15 +107,14 @@ def check(name: str, bias: np.ndarray, kernels: Sequence[np.ndarray], largest: S
         own_bias = np.asarray(bias, np.float64)[None] / UNIT
         unit = np.min([_coarsest_unit(np.abs(array)).min(axis=0) for array in (own_bias, *flat)], axis=0)
         sums = sum(np.abs(kernel).sum(axis=0) * most for kernel, most in zip(flat, largest, strict=True))
-        whole = all(np.all(array % unit == 0) for array in (own_bias, *flat))
+        whole = all(np.array_equal(np.rint(array / unit) * unit, array) for array in (own_bias, *flat))
         fits = whole and bool(np.all((sums + np.abs(own_bias[0])) / unit < _SUM_LIMIT))
     if not fits:
         raise LicError(f"{name} breaks the bounds of exact sums; copy the weights file again")
 
 
 def _coarsest_unit(values: np.ndarray) -> np.ndarray:
-    """Returns the largest power of two, at most 1, of which each value is a whole multiple."""
-    unit = np.ones_like(values)
-    for exponent in range(1, _FINEST + 1):
-        unit = np.where(values % unit == 0, unit, 2.0**-exponent)
-    return unit
+    """Returns the largest power of two from the finest to 1 of which each value, 0 or more, is a whole multiple."""
+    finest = np.rint(np.minimum(values, 2.0**30) * 2.0**_FINEST).astype(np.int64)
+    lowest_bit = np.where(finest == 0, 1 << _FINEST, finest & -finest)
+    return np.minimum(lowest_bit * 2.0**-_FINEST, 1.0)
