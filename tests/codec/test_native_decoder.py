@@ -207,8 +207,8 @@ def test_numpy_is_chosen_by_the_environment(monkeypatch):
         load_decoder("small")
 
 
-@pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler")
-def test_lic_decode_writes_the_same_image(small, tmp_path, monkeypatch):
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_lic_decode_writes_the_same_image(small, tmp_path):
     """Built without optimization and with warnings as errors; a PNG and a PPM; errors in one line."""
     native, data = small
     program, model, stream = tmp_path / "lic-decode", tmp_path / "small.licr", tmp_path / "a.lic"
@@ -223,9 +223,10 @@ def test_lic_decode_writes_the_same_image(small, tmp_path, monkeypatch):
         "-Wall",
         "-Wextra",
         "-Werror",
-        "-fsanitize=undefined,address",
     ]
-    subprocess.run(["cc", *flags, *sources, "-o", program, "-lm"], check=True)
+    compiling = ["cc", *flags, *sources, "-o", program, "-lm"]
+    if subprocess.run([*compiling, "-fsanitize=undefined,address"], stderr=subprocess.DEVNULL).returncode:
+        subprocess.run(compiling, check=True)  # a compiler without sanitizers
     assert main(["export-receiver", "small", str(model)]) == 0
     stream.write_bytes(data)
     for name in ("a.png", "a.ppm"):
