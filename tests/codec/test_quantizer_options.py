@@ -25,7 +25,10 @@ def with_options(bundle, path, rows=True, bin_edges="thresholds"):
         for quantizers in (bundle.latent_quantizers, bundle.hyper_quantizers)
     ]
     if rows:
-        offsets = (rng.integers(0, q.spacings.min() // 2, (2, prior_of(bundle.config).table_count)) for q in plain[0])
+        offsets = (
+            rng.integers(0, q.spacings[len(q.spacings) // 2] // 2, (2, prior_of(bundle.config).table_count))
+            for q in plain[0]
+        )
         plain[0] = [FixedPointRows(q, *of_rows) for q, of_rows in zip(plain[0], offsets, strict=True)]
     save_bundle(path, bundle.config, bundle.params, 0.01, bundle.lambdas, *map(tuple, plain))
     return path

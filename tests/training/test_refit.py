@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lic_jax.errors import LicError
-from lic_jax.model import CodecModel
+from lic_jax.model import CodecModel, initialize
 from lic_jax.quantization import stanh
 from lic_jax.registry import SCHEDULES
 from lic_jax.training.curve import evaluate_quantizers, fit_rate_distortion_curve
@@ -178,8 +178,10 @@ def test_soft_decisions_become_hard_ones(model, params, crops):
 
 
 @pytest.mark.parametrize("lambdas", [LAMBDAS[:1], LAMBDAS])
-def test_the_analysis_runs_once_a_batch(model, params, crops, lambdas):
+def test_the_analysis_runs_once_a_batch(tiny_config, crops, lambdas):
     """However many quantizers: one first convolution, over the batch of 8 crops and not over K times as many."""
+    model = CodecModel(dataclasses.replace(tiny_config, analysis="cnn", analysis_channels=(4, 4, 4)))
+    params = initialize(model.config, jax.random.key(0))
     process = refit(model, params, RefitSettings(lambdas=lambdas), anchor_lambda=0.01)
     program = str(jax.make_jaxpr(process.update)(process.init(), crops[:8]))
     first_convolutions = re.findall(r"f32\[(\d+),32,32,4\] = conv_general_dilated", program)
