@@ -54,7 +54,7 @@ def test_at_high_rate_the_closed_form_is_the_uniform_quantizer():
     found = laplacian_optimum(1.0, weight)
     assert found.step == pytest.approx(step, rel=0.01)
     assert found.threshold == pytest.approx(step / 2, rel=0.02)
-    quantizer = as_stanh(found, 10, 0.01)
+    quantizer = as_stanh(found, 10, 0.045)
     np.testing.assert_allclose(quantizer.levels, step * np.arange(-5, 6), atol=2e-4)
     np.testing.assert_allclose(quantizer.thresholds, step * (np.arange(10) - 4.5), atol=2e-4)
 
