@@ -827,10 +827,8 @@ static int decode_grouped(struct decoding *decoding, struct range_decoder *decod
   size_t tables = (size_t)decoding->table_count, table;
   uint32_t position, start = 0;
   uint32_t *ends = TAKE(decoding->arena, uint32_t, tables);
-  size_t mark = decoding->arena->used;
   int status = LIC_OK;
   if (!ends) return LIC_MEMORY;
-  (void)mark;
   memset(ends, 0, tables * sizeof *ends);
   for (position = 0; position < count; position++) ends[decoding->index[position]]++;
   for (table = 0; table < tables; table++) start += ends[table], ends[table] = start - ends[table];
@@ -842,7 +840,7 @@ static int decode_grouped(struct decoding *decoding, struct range_decoder *decod
   return status;
 }
 
-static int decode_hyper_latent(struct decoding *decoding, uint32_t rate, const uint8_t *bytes, size_t size) {
+static int decode_hyper_latent(struct decoding *decoding, const uint8_t *bytes, size_t size) {
   const lic_model *model = decoding->model;
   const struct quantizer *quantizer = &decoding->hyper_quantizer;
   uint32_t positions = (uint32_t)decoding->hyper_rows * (uint32_t)decoding->hyper_columns, position;
@@ -850,7 +848,6 @@ static int decode_hyper_latent(struct decoding *decoding, uint32_t rate, const u
   uint32_t *own_table = TAKE(decoding->arena, uint32_t, entries);
   struct range_decoder decoder;
   int channel, status;
-  (void)rate;
   if (!own_table) return LIC_MEMORY;
   begin_range(&decoder, bytes, size);
   for (channel = 0; channel < model->hyper_channels; channel++) {
@@ -1410,7 +1407,7 @@ int lic_decode(const lic_model *model, const void *stream, size_t size, void *me
   quantizer_at(&model->hyper, rate, &arena, &decoding.hyper_quantizer);
   if (!fits(&arena)) return LIC_MEMORY;
   if (model->prior != FACTORIZED) {
-    status = decode_hyper_latent(&decoding, rate, bytes + STREAM_HEADER, (size_t)hyper_size);
+    status = decode_hyper_latent(&decoding, bytes + STREAM_HEADER, (size_t)hyper_size);
     if (status) return status;
     run_hyper_synthesis(&decoding);
     if (!fits(&arena)) return LIC_MEMORY;

@@ -10,8 +10,8 @@ import numpy as np
 
 from lic_jax.arrays import RGB
 from lic_jax.codec.decoder import Decoder
+from lic_jax.codec.symbols import SymbolCoding
 from lic_jax.errors import LicError
-from lic_jax.io.container import Stream
 from lic_jax.registry import DEFAULT_CODER
 from lic_jax.zoo import receiver_file
 from lic_jax.zoo.bundle import Bundle
@@ -20,7 +20,6 @@ SWITCH = "LIC_DECODER"
 """The environment's variable that chooses the decoder: "numpy" keeps the C decoder out."""
 
 _ALIGNMENT = 64
-
 
 _PIXELS_PER_THREAD = 1 << 16
 """Smaller parts of an image are not worth a thread."""
@@ -72,7 +71,6 @@ class NativeDecoder:
 
     Attributes:
       bundle: the model, its quantizers and its fingerprint.
-
       threads: the most threads for an image; by default as many as there are processors, up to 8. Their number changes
         no pixel.
 
@@ -84,7 +82,7 @@ class NativeDecoder:
         found = library()
         if found is None:
             raise LicError("the C decoder was not built; install lic-jax where there is a C compiler, or use NumPy's")
-        self.bundle, self._library = bundle, found
+        self.bundle, self._library, self._coding = bundle, found, SymbolCoding(bundle)
         self.threads = threads or min(os.cpu_count() or 1, 8)
         file = receiver_file.to_receiver_file(bundle)
         needed = found.lic_model_memory(file, len(file))
@@ -102,7 +100,7 @@ class NativeDecoder:
         Raises:
           LicError: the bytes are not a whole, undamaged stream of this model.
         """
-        stream: Stream = self._in_numpy.symbol_decoder.coding.unpack(data)
+        stream = self._coding.unpack(data)
         if stream.coder != DEFAULT_CODER:
             return self._in_numpy.decompress(data)
         image = np.empty((stream.height, stream.width, 3), np.uint8)

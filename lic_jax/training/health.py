@@ -87,19 +87,18 @@ def inspect(model: CodecModel, params: dict, crops: UInt8[Array, "count height w
       crops: sides a multiple of 64.
     """
     activity, means = _activity(model, params, crops)
-    units: dict[str, list[Part]] = {}
+    units = []
     for path, leaves in jax.tree_util.tree_flatten_with_path(activity, is_leaf=lambda leaf: isinstance(leaf, tuple))[0]:
         name = "/".join(str(key.key) for key in path[:-1])
         for number, largest in enumerate(leaves):
-            dead = Part(f"{name} {number}" if len(leaves) > 1 else name, int(jnp.sum(largest <= 0)), largest.size)
-            units.setdefault(name, []).append(dead)
+            of_layer = f"{name} {number}" if len(leaves) > 1 else name
+            units.append(Part(of_layer, int(jnp.sum(largest <= 0)), largest.size))
     floors = [
         Part(name, int(jnp.sum(leaf < PEDESTAL**0.5)), leaf.size)
         for name, leaf in flatten(params).items()
         if name.endswith("gamma_root")
     ]
-    parts = tuple(part for parts in units.values() for part in parts)
-    return Health(parts, tuple(floors), int(jnp.sum(means > MEAN_MATTERS)), means.size)
+    return Health(tuple(units), tuple(floors), int(jnp.sum(means > MEAN_MATTERS)), means.size)
 
 
 @functools.partial(jax.jit, static_argnums=0)

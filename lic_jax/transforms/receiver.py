@@ -83,11 +83,16 @@ def _plus(image: np.ndarray, bias: Float[np.ndarray, " channels"]) -> np.ndarray
     return rows.reshape(image.shape)
 
 
-def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
-    """Computes `transforms.gdn.InverseGDN1` in NumPy."""
+def norm_weights(params: dict) -> tuple[Float[np.ndarray, " channels"], Float[np.ndarray, "channels channels"]]:
+    """Returns β and Γ, float32, of the roots that a normalization stores."""
     beta = np.maximum(params["beta_root"], (BETA_FLOOR + PEDESTAL) ** 0.5) ** 2 - PEDESTAL
     gamma = np.maximum(params["gamma_root"], PEDESTAL**0.5) ** 2 - PEDESTAL
-    beta, gamma = beta.astype(np.float32), gamma.astype(np.float32)
+    return beta.astype(np.float32), gamma.astype(np.float32)
+
+
+def _inverse_gdn1(params: dict, inputs: np.ndarray) -> np.ndarray:
+    """Computes `transforms.gdn.InverseGDN1` in NumPy."""
+    beta, gamma = norm_weights(params)
     factor = _plus(product(np.abs(inputs), gamma), beta)
     factor *= inputs
     return factor

@@ -10,8 +10,9 @@ from lic_jax.errors import LicError
 from lic_jax.quantization.base import IntegerQuantizer
 from lic_jax.quantization.fixed_point import FixedPointQuantizer
 from lic_jax.quantization.fixed_rows import FixedPointRows
-from lic_jax.transforms.description import BETA_FLOOR, PEDESTAL, Layers, Sum, TransposedConv, is_shallow
+from lic_jax.transforms.description import Layers, Sum, TransposedConv, is_shallow
 from lic_jax.transforms.hyper_transforms import transposed_layers
+from lic_jax.transforms.receiver import norm_weights
 from lic_jax.zoo.bundle import Bundle
 
 MAGIC, VERSION = b"LICR", 1
@@ -164,9 +165,7 @@ def _synthesis(bundle: Bundle) -> list[np.ndarray]:
     if "gain" in params:
         arrays += [params["gain"]["beta"], params["gain"]["gamma"]]
     if "inverse_gdn" in params:
-        beta, gamma = (np.float64(params["inverse_gdn"][f"{name}_root"]) for name in ("beta", "gamma"))
-        arrays.append(np.float32(np.maximum(beta, (BETA_FLOOR + PEDESTAL) ** 0.5) ** 2 - PEDESTAL))
-        arrays.append(np.float32(np.maximum(gamma, PEDESTAL**0.5) ** 2 - PEDESTAL))
+        arrays += norm_weights(params["inverse_gdn"])
     for name in ("residual", "layer_1"):
         arrays += layer(name) if name in params else []
     return arrays
