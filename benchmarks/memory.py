@@ -58,17 +58,24 @@ def random_stream(decoder: Decoder, height: int, width: int, rate: float, seed: 
     """A stream of an image of this size that the decoder's model finds as likely as any."""
     rng, bundle = np.random.default_rng(seed), decoder.bundle
     rate_units = bundle.rate_units(rate)
-    symbol_decoder = decoder.symbol_decoder
-    tables, (_, hyper_quantizer) = symbol_decoder.coding.tables(rate_units), bundle.quantizers_at(rate_units)
+    symbol_decoder, prior = decoder.symbol_decoder, decoder.symbol_decoder.coding.prior
+    tables, (quantizer, hyper_quantizer) = symbol_decoder.coding.tables(rate_units), bundle.quantizers_at(rate_units)
     shape = hyper_shape(height, width, bundle.config.hyper_channels)
     channel = channel_index(shape)
     hyper_symbols = random_symbols(rng, channel, tables.hyper_latent)
-    _, index = symbol_decoder.mean_and_table_index(hyper_quantizer.levels_of(hyper_symbols.reshape(shape)))
-    index = index.ravel()
-    segments = (
-        coder.encode(hyper_symbols, channel, tables.hyper_latent),
-        coder.encode(random_symbols(rng, index, tables.latent), index, tables.latent),
-    )
+    hyper_latent = hyper_quantizer.levels_of(hyper_symbols.reshape(shape))
+    parts = []
+    if prior.stage_count == 1:
+        index = symbol_decoder.mean_and_table_index(hyper_latent)[1].ravel()
+        parts.append((random_symbols(rng, index, tables.latent), index))
+    else:
+        latent = np.zeros((1, 4 * shape[1], 4 * shape[2], bundle.config.latent_channels), np.float32)
+        stages = zip(prior.receiver_stages(bundle.params)(hyper_latent), prior.masks(latent.shape), strict=True)
+        for number, (predict, own) in enumerate(stages):
+            mean, index = predict(latent if number else None)
+            parts.append((random_symbols(rng, index[own], tables.latent), index[own]))
+            latent[own] = mean[own] + quantizer.levels_of(*parts[-1])
+    segments = coder.encode(hyper_symbols, channel, tables.hyper_latent), coder.encode_parts(parts, tables.latent)
     return container.pack(container.Stream(bundle.fingerprint, height, width, rate_units, *segments))
 
 

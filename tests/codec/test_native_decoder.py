@@ -13,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.memory import random_stream
 from lic_jax.cli.main import main
 from lic_jax.codec import native_decoder
 from lic_jax.codec.decoder import Decoder
 from lic_jax.codec.loading import load_decoder
 from lic_jax.codec.native_decoder import NativeDecoder, library
-from lic_jax.codec.symbols import hyper_shape
 from lic_jax.config import ModelConfig
 from lic_jax.entropy.priors.base import prior_of
 from lic_jax.entropy.priors.integers import to_integers
-from lic_jax.entropy.tables import TOTAL
 from lic_jax.errors import LicError
 from lic_jax.quantization.fixed_point import to_fixed_point
 from lic_jax.quantization.fixed_rows import FixedPointRows
@@ -105,43 +104,13 @@ def _weights(config, rng):
     return prior.to_exact(tree, np.zeros((1, 1, 1, config.hyper_channels)))
 
 
-def random_stream(decoder: Decoder, height: int, width: int, rate_units: int, rng) -> bytes:
-    """Codes symbols drawn from their own tables, stage after stage of the prior."""
-    coding, config = decoder.symbol_decoder.coding, decoder.bundle.config
-    tables = coding.tables(rate_units)
-    shape = hyper_shape(height, width, config.hyper_channels)
-    hyper_symbols = _drawn(tables.hyper_latent, np.broadcast_to(np.arange(shape[-1]), shape), rng)
-    quantizer, hyper_quantizer = decoder.bundle.quantizers_at(rate_units)
-    stages = coding.prior.receiver_stages(decoder.bundle.params)(hyper_quantizer.levels_of(hyper_symbols))
-    latent_shape = (1, 4 * shape[1], 4 * shape[2], config.latent_channels)
-    latent, index = np.zeros(latent_shape, np.float32), np.zeros(latent_shape, np.int64)
-    symbols = np.zeros(latent_shape, np.int64)
-    for number, (predict, own) in enumerate(zip(stages, coding.prior.masks(latent_shape), strict=True)):
-        own_mean, own_index = predict(latent if number else None)
-        own_index = np.asarray(own_index, np.int64)
-        own_symbols = _drawn(tables.latent, own_index, rng)
-        values = own_mean + quantizer.levels_of(own_symbols, own_index)
-        latent, index = np.where(own, values, latent), np.where(own, own_index, index)
-        symbols = np.where(own, own_symbols, symbols)
-    return coding.pack((height, width), rate_units, hyper_symbols, symbols, index)
-
-
-def _drawn(tables, index, rng):
-    ends = np.cumsum(tables, axis=1)
-    points = rng.integers(0, TOTAL, index.shape)
-    drawn = np.zeros(index.shape, np.int64)
-    for table in np.unique(index):
-        drawn[index == table] = np.searchsorted(ends[table], points[index == table], side="right")
-    return drawn
-
-
 @settings(max_examples=EXAMPLES, derandomize=EXAMPLES < 100, deadline=None)
 @given(models(), st.integers(1, 150), st.integers(1, 150), st.integers(0, 256), st.integers(0, 999))
 def test_c_decodes_what_numpy_does(model, height, width, rate_units, seed):
     rng = np.random.default_rng(seed)
     bundle = bundle_of(model, rng)
     decoder, native = Decoder(bundle), NativeDecoder(bundle)
-    data = random_stream(decoder, height, width, rate_units, rng)
+    data = random_stream(decoder, height, width, rate_units / 256, seed)
     expected, found = decoder.decompress(data), native.decompress(data)
     differences = np.abs(expected.astype(int) - found)
     assert differences.max() <= 1 and np.mean(differences) < 0.01
@@ -156,7 +125,7 @@ def test_shipped_models_decode_alike(name):
     bundle = load_receiver(shipped.path_of(name))
     decoder, native = Decoder(bundle), load_decoder(name)
     assert isinstance(native, NativeDecoder)
-    data = random_stream(decoder, 130, 200, 300, np.random.default_rng(0))
+    data = random_stream(decoder, 130, 200, 300 / 256)
     assert np.abs(decoder.decompress(data).astype(int) - native.decompress(data)).max() <= 1
     np.testing.assert_array_equal(native.symbols(data)[1], decoder.symbols(data)[1])
 
@@ -196,7 +165,7 @@ def test_damaged_receiver_files_are_refused(small, seed):
 @pytest.fixture(scope="module")
 def small():
     bundle = load_receiver(shipped.path_of("small"))
-    return NativeDecoder(bundle), random_stream(Decoder(bundle), 70, 90, 256, np.random.default_rng(0))
+    return NativeDecoder(bundle), random_stream(Decoder(bundle), 70, 90, 1)
 
 
 def test_numpy_is_chosen_by_the_environment(monkeypatch):
