@@ -84,6 +84,7 @@ class Context:
     ) -> "tuple[Array, Array]":
         import jax.numpy as jnp
 
+        from lic_jax.entropy.priors import context_module
         from lic_jax.entropy.priors.gaussian import inside_table
         from lic_jax.gradients import straight_through
 
@@ -93,7 +94,7 @@ class Context:
         if step.known:
             more = jnp.split(modules.context(step, features, latent), [step.means], axis=-1)
             mean, scale = mean + more[0], scale + more[1]
-        mean = grid.coarse(jnp, mean, lambda step, values: straight_through(values, step(values)))
+        mean = grid.coarse(jnp, mean, context_module.stepped)
         index = inside_table(_INDEXES_PER_UNIT * scale)
         if self.is_exact:
             index = straight_through(index, _whole_index(jnp, scale))

@@ -24,7 +24,8 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SMALL = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
 
 
-def _straight_through(step: Callable, values: Array) -> Array:
+def stepped(step: Callable, values: Array) -> Array:
+    """Returns the values of a step function, with the gradient of its argument."""
     return straight_through(values, step(values))
 
 
@@ -49,12 +50,12 @@ class HyperSynthesis(nn.Module):
         self, hyper_latent: Float[Array, "batch rows columns hyper"]
     ) -> tuple[Float[Array, "batch h w features"], Float[Array, "batch h w out"]]:
         first, *others = transposed_layers(self.layers)
-        features = grid.signed(jnp, hyper_latent, _straight_through)
+        features = grid.signed(jnp, hyper_latent, stepped)
         outputs = self._layer(first, context_exact.SIGNED)(features)
         for layer in others:
-            features = reported(self, grid.rectified(jnp, outputs, _straight_through))
+            features = reported(self, grid.rectified(jnp, outputs, stepped))
             outputs = self._layer(layer, context_exact.RECTIFIED)(features)
-        return features, grid.fine(jnp, outputs, _straight_through)
+        return features, grid.fine(jnp, outputs, stepped)
 
     def _layer(self, layer: TransposedConv, largest: int) -> TransposedConvolution:
         on_grid = partial(context_exact.layer_on_grid, jnp, largest=largest)
@@ -82,16 +83,16 @@ class Stage(nn.Module):
         self, features: Float[Array, "batch h w features"], latent: Float[Array, "batch h w latent"]
     ) -> Float[Array, "batch h w out"]:
         step = self.step
-        known = grid.signed(jnp, latent[..., : step.known_low], _straight_through)
-        magnitudes = grid.rectified(jnp, jnp.abs(latent[..., : step.known]), _straight_through)
+        known = grid.signed(jnp, latent[..., : step.known_low], stepped)
+        magnitudes = grid.rectified(jnp, jnp.abs(latent[..., : step.known]), stepped)
         near = jnp.concatenate([known, magnitudes], axis=-1)
         weights = self._weights(features.shape[-1], near.shape[-1])
         hidden = _product(features, weights["features"]) + weights["bias"] + _convolution(near, weights["near"])
-        hidden = reported(self, grid.rectified(jnp, hidden, _straight_through))
+        hidden = reported(self, grid.rectified(jnp, hidden, stepped))
         out = _product(hidden, weights["out"]) + weights["out_bias"]
         if step.is_linear:
             out = out.at[..., : step.channels].add(_convolution(known, weights["linear"]))
-        return grid.fine(jnp, out, _straight_through)
+        return grid.fine(jnp, out, stepped)
 
     def _weights(self, features: int, near: int) -> dict[str, Array]:
         step, zeros, window = self.step, nn.initializers.zeros, (self.kernel_size, self.kernel_size)
